@@ -1,0 +1,1 @@
+"""Pure renderers: a result in, bytes of one format out."""

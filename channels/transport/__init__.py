@@ -1,0 +1,1 @@
+"""Protocol clients and servers that know bytes, not results."""

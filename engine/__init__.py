@@ -1,0 +1,1 @@
+"""The Pons engine: durable intake, assembly, routing, processing and delivery."""

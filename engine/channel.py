@@ -1,0 +1,259 @@
+"""The contract between the engine and its channels: the one door that channels import.
+
+A channel's life. At start the engine reads ``CHANNEL`` from the entry points ``pons.inbound`` and
+``pons.outbound``, validates the block of the table against its ``settings`` model, and builds the
+channel once. An *inbound* channel that owns a socket is entered (`listening`): when `__aenter__`
+returns the socket is bound, when `__aexit__` returns it is quiet. One that lives in the ASGI app
+hands over its `routes` once. For each instance it asks the intake for a landing, writes the bytes
+as they come, and calls `accept`; only when that returns may it answer success. When the
+association or request ends it calls `leave`, always. An *outbound* channel is asked to `render`
+once per delivery, and to `deliver` those bytes until one attempt is acknowledged or refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+from engine.errors import UnknownPeer
+from engine.model import (
+    Acknowledgement,
+    Arrival,
+    Delivery,
+    History,
+    Payload,
+    Receipt,
+    Report,
+    Result,
+    Site,
+    Study,
+)
+from engine.settings import AETitle, Duration, HostPort, Port, Retry, Secret, Settings, Size, Tls
+
+if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+
+__all__ = [
+    "AETitle",
+    "Duration",
+    "HostPort",
+    "Inbound",
+    "InboundContext",
+    "InboundType",
+    "Intake",
+    "Job",
+    "Landing",
+    "Mounted",
+    "Outbound",
+    "OutboundContext",
+    "OutboundSettings",
+    "OutboundType",
+    "Port",
+    "Processor",
+    "ProcessorContext",
+    "ProcessorType",
+    "Retry",
+    "Secret",
+    "Settings",
+    "SiteDirectory",
+    "Size",
+    "Tls",
+    "UnknownPeer",
+]
+
+
+class Landing(Protocol):
+    """One instance on its way to disk: a DICOM Part 10 file nobody else can see yet.
+
+    `write` and `discard` block shortly (page cache) and may be called from any one thread.
+    """
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        ...
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append; raises Rejected(TOO_LARGE) past the limit and Busy when the disk is full."""
+        ...
+
+    def discard(self) -> None:
+        """Forget the bytes; harmless after `accept` and when repeated."""
+        ...
+
+
+class Intake(Protocol):
+    """The engine's side of every way in."""
+
+    def land(self) -> Landing:
+        """Open a landing, from any thread; raises Busy below the disk watermark or when draining."""
+        ...
+
+    async def accept(self, arrival: Arrival) -> Receipt:
+        """Make an arrival durable and record it.
+
+        Returns only after the bytes are synced, named and their directory synced, and the record
+        is committed. Raises Rejected or Busy, and then nothing of the arrival is kept.
+        """
+        ...
+
+    def leave(self, session: str) -> None:
+        """The association or request is over; from any thread, harmless when repeated."""
+        ...
+
+
+class SiteDirectory(Protocol):
+    """Who is who: the sites of the table, by what a peer shows of itself."""
+
+    def identify(self, address: str, calling_ae_title: str | None = None) -> Site:
+        """The one site this peer can be.
+
+        Args:
+            address: the peer's IP address as the socket saw it.
+            calling_ae_title: None where the protocol has none (HTTP).
+
+        Raises:
+            UnknownPeer: ``what`` is "address" when no site has it, "calling_ae_title" when no
+                site at this address has the title, "ambiguous" when several sites share the
+                address and nothing tells them apart.
+        """
+        ...
+
+    def get(self, key: str) -> Site:
+        """The site with this key; KeyError when there is none."""
+        ...
+
+
+class Inbound(Protocol):
+    """A way in that owns a socket or a poll."""
+
+    def listening(self, intake: Intake) -> AbstractAsyncContextManager[None]:
+        """Entered: bound and serving. Left: no new work is taken and what ran has ended."""
+        ...
+
+
+@runtime_checkable
+class Mounted(Protocol):
+    """A way in that lives in the engine's one ASGI app."""
+
+    def routes(self, intake: Intake) -> Sequence[BaseRoute]:
+        """Routes to mount; called once, before the server starts."""
+        ...
+
+
+class Outbound(Protocol):
+    """A destination."""
+
+    def render(self, subject: Result | Study, history: History) -> Payload:
+        """Pure; called once per delivery, at its first claim. Runs in a worker thread.
+
+        ``subject`` is a Result where the type carries results, a Study where it carries studies.
+        """
+        ...
+
+    async def deliver(self, payload: Payload, delivery: Delivery) -> Acknowledgement:
+        """One attempt. Returning promises that the peer has answered for the whole payload.
+
+        Raises TryAgain or Refused; must respect its own timeout and survive cancellation.
+        """
+        ...
+
+    async def probe(self) -> None:
+        """Ask the peer for a sign of life without sending patient data (C-ECHO, GET, TCP)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class InboundContext:
+    """What the engine lends an inbound channel."""
+
+    name: str  # its key in the table
+    sites: SiteDirectory
+    max_instance_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundContext:
+    """What the engine lends an outbound channel."""
+
+    name: str  # its key in the table
+    site: Site  # whom it delivers to
+    ae_title: str = "PONS"  # our calling AE title
+    work: Path | None = None  # a folder for what a rendering must file (large objects)
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorContext:
+    """What the engine lends a processor."""
+
+    name: str
+    base: Path  # the table's folder: relative paths in its settings start here
+
+
+class OutboundSettings(Settings):
+    """The fields every destination has."""
+
+    site: str
+    """Key of the site that receives; a result never goes to a destination of another site."""
+    timeout: Duration = 30.0
+    """How long one attempt may take before its outcome counts as unknown."""
+    retry: Retry = Retry()
+    """Backoff between attempts and the age at which to give up."""
+    concurrency: int = 4
+    """Deliveries under way at once to this destination."""
+
+
+@dataclass(frozen=True, slots=True)
+class InboundType:
+    """An installed way in; ``CHANNEL`` of its module."""
+
+    name: str
+    settings: type[Settings]
+    build: Callable[[Any, InboundContext], Inbound | Mounted]
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundType:
+    """An installed way out; ``CHANNEL`` of its module."""
+
+    name: str
+    carries: Literal["result", "study"]
+    settings: type[OutboundSettings]
+    build: Callable[[Any, OutboundContext], Outbound]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run of a processor on one study revision.
+
+    ``in_dir`` holds `<series>/<sop>.dcm`, ``out_dir`` is empty and the processor's to fill.
+    """
+
+    job_id: str
+    in_dir: Path
+    out_dir: Path
+    study: Study
+    attempt: int = 1
+
+
+class Processor(Protocol):
+    """Turns a study revision into a report."""
+
+    async def process(self, job: Job) -> Report:
+        """Run once. Artefacts named in the report are files in ``job.out_dir``.
+
+        Raises TryAgain (run me again later) or ProcessorFailed (a failure report is made).
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorType:
+    """An installed processor; ``PROCESSOR`` of its module, entry point group ``pons.processor``."""
+
+    name: str
+    settings: type[Settings]
+    build: Callable[[Any, ProcessorContext], Processor]

@@ -1,0 +1,91 @@
+"""Every error that Pons raises on purpose, as one tree.
+
+    PonsError
+    ├── ConfigurationError      the table cannot be used; carries findings with line and column
+    ├── Rejected                an arrival is refused for good (DIMSE Axxx/Cxxx, HTTP 4xx)
+    │     .reason               one of RejectedReason
+    ├── Busy                    an arrival is refused for now (DIMSE A700, HTTP 503/507)
+    │     .storage_full         True when the disk watermark is the cause (507 rather than 503)
+    ├── UnknownPeer             an address, calling or called AE title belongs to no known site
+    ├── TryAgain                an outbound or processor attempt failed; the next may succeed
+    │     .after                seconds to wait at least, when the peer said so
+    ├── Refused                 the peer will never take this payload; it becomes a dead letter
+    └── ProcessorFailed         a processor ended with a failure that a retry would not cure
+
+What an outbound channel raises outside this tree counts as TryAgain and is logged as a defect.
+Messages are lower case, say where, what and what to do, and never carry patient data: they end
+in logs, in audit entries and on an operator's screen.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class PonsError(Exception):
+    """Root of the tree; ``str(error)`` is fit for an operator."""
+
+
+class ConfigurationError(PonsError):
+    """The table cannot be used; the message lists every finding, one a line."""
+
+
+class RejectedReason(StrEnum):
+    """Why an arrival was refused; an inbound channel maps it to its own status."""
+
+    NOT_DICOM = "not_dicom"  # cannot be parsed: C000, 400/0110
+    TRUNCATED = "truncated"  # ends inside an element: C000
+    INVALID_UID = "invalid_uid"  # missing, too long or malformed UID: A900
+    SOP_MISMATCH = "sop_mismatch"  # the data set contradicts its announcement: A900
+    STUDY_MISMATCH = "study_mismatch"  # not of the study named in the request: A900, 409
+    CONFLICT = "conflict"  # same SOP Instance UID, other content, on_conflict: reject: 0111, 409
+    TOO_LARGE = "too_large"  # over the size limit: A700 would be retried, so C000; 413
+
+
+class Rejected(PonsError):
+    """An arrival is refused for good; nothing of it is kept."""
+
+    def __init__(self, reason: RejectedReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Busy(PonsError):
+    """An arrival is refused for now; the sender should try again."""
+
+    def __init__(self, message: str, *, storage_full: bool = False) -> None:
+        super().__init__(message)
+        self.storage_full = storage_full
+
+
+class UnknownPeer(PonsError):
+    """The peer is no known site; ``what`` names the fact that did not match."""
+
+    def __init__(self, what: str, message: str) -> None:
+        super().__init__(message)
+        self.what = what
+
+
+class TryAgain(PonsError):
+    """An attempt failed and a later one may succeed."""
+
+    def __init__(self, message: str, *, code: str = "", after: float | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.after = after
+
+
+class Refused(PonsError):
+    """The peer refused for good; retrying the same bytes is pointless."""
+
+    def __init__(self, message: str, *, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ProcessorFailed(PonsError):
+    """A processor failed for good; ``detail`` (its last output) goes into the failure report."""
+
+    def __init__(self, message: str, *, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail

@@ -1,0 +1,1 @@
+"""What turns a study revision into a report."""

@@ -1,0 +1,152 @@
+"""The field types of the table: durations, sizes, secrets by reference, TLS, AE titles, addresses.
+
+Enter: YAML scalars and small mappings. Leave: typed, frozen values. Nothing here opens a file or
+a socket when it is validated; a secret is read when it is revealed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)i?B?")
+_POWERS = {"": 0, "k": 1, "M": 2, "G": 3, "T": 4}
+
+
+class Settings(BaseModel):
+    """Base of every block in the table: frozen, unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def parse_duration(value: Any) -> float:
+    """Seconds from `60s`, `20m`, `1h30m`, `250ms`; a bare number is refused: it has no unit."""
+    if isinstance(value, str):
+        text = value.replace(" ", "")
+        if text and _DURATION.sub("", text) == "":
+            return sum(float(n) * _UNITS[u] for n, u in _DURATION.findall(text))
+    raise ValueError("a duration needs a unit, for example 250ms, 60s, 20m, 72h")
+
+
+def parse_size(value: Any) -> int:
+    """Bytes from `4GB`, `512MB`, `64kB` (powers of 1024) or a whole number of bytes."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("a size is a number of bytes or, for example, 64kB, 512MB, 4GB")
+    return int(float(match[1]) * 1024 ** _POWERS[match[2]])
+
+
+def _check_ae_title(value: str) -> str:
+    title = value.strip()
+    if not title or len(title) > 16 or "\\" in title or not title.isascii() or not title.isprintable():
+        raise ValueError("an AE title has 1 to 16 printable ASCII characters and no backslash (PS3.5 6.2)")
+    return title
+
+
+def _check_host_port(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdigit() or not 0 <= int(port) <= 65535:
+        raise ValueError("an address to listen on is HOST:PORT, for example 127.0.0.1:11112")
+    return value
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(
+        lambda v: float(v) if isinstance(v, float) else parse_duration(v),
+        json_schema_input_type=str,
+    ),
+]
+Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=int | str)]
+AETitle = Annotated[str, AfterValidator(_check_ae_title)]
+HostPort = Annotated[str, AfterValidator(_check_host_port)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Secret(Settings):
+    """A secret by reference: `{env: NAME}` or `{file: path}`. Never the secret itself."""
+
+    env: str | None = None
+    """Name of the environment variable that holds it."""
+    file: Path | None = None
+    """File that holds it; relative to the table's folder."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_literals(cls, value: Any) -> Any:
+        if not isinstance(value, dict | Secret):
+            raise ValueError("a secret is given by reference: {env: NAME} or {file: path}")
+        return value
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Secret:
+        if (self.env is None) == (self.file is None):
+            raise ValueError("a secret names exactly one of env and file")
+        return self
+
+    def reveal(self) -> str:
+        """The secret's text, a trailing newline removed; LookupError names the reference, never the value."""
+        if self.env is not None:
+            if self.env not in os.environ:
+                raise LookupError(f"environment variable {self.env} is not set")
+            return os.environ[self.env]
+        assert self.file is not None
+        try:
+            return self.file.read_text().rstrip("\r\n")
+        except OSError as error:
+            raise LookupError(f"secret file {self.file} cannot be read: {error.strerror}") from None
+
+
+class Tls(Settings):
+    """TLS towards a peer: certificates are checked, TLS 1.2 at least."""
+
+    ca: Secret | None = None
+    """PEM of the authority that signs the peer; the system's authorities when absent."""
+    certificate: Secret | None = None
+    """Our own PEM certificate chain, `file:` only."""
+    key: Secret | None = None
+    """Our own PEM private key, `file:` only."""
+
+    def client_context(self) -> ssl.SSLContext:
+        """A context that verifies the peer's certificate and host name."""
+        context = ssl.create_default_context(cadata=self.ca.reveal() if self.ca else None)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._load_own(context)
+        return context
+
+    def server_context(self) -> ssl.SSLContext:
+        """A context for a listener; with ``ca`` the peer must show a certificate."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self._load_own(context)
+        if self.ca:
+            context.load_verify_locations(cadata=self.ca.reveal())
+            context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+    def _load_own(self, context: ssl.SSLContext) -> None:
+        if self.certificate and self.certificate.file:
+            key = self.key.file if self.key else None
+            context.load_cert_chain(self.certificate.file, key)
+
+
+class Retry(Settings):
+    """How often a delivery is tried again: jittered exponential backoff."""
+
+    first: Duration = 5.0
+    """Wait before the second attempt."""
+    factor: float = Field(2.0, ge=1, le=10)
+    """Each further wait is this many times longer."""
+    cap: Duration = 900.0
+    """The longest wait between two attempts."""
+    give_up_after: Duration = 259200.0
+    """Age at which a delivery becomes a dead letter."""

@@ -1,0 +1,1 @@
+"""WireGuard tunnels, one a site; knows nothing of the engine."""
