@@ -1,0 +1,248 @@
+"""Queries on studies, their instances and their revisions.
+
+Each function is one named statement or one small transaction; all take the connection first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, func, insert, or_, select, update
+
+from engine.store.tables import holds, instances, revisions, studies
+
+
+@dataclass(frozen=True, slots=True)
+class NewInstance:
+    """What intake records of one instance whose bytes are durable."""
+
+    site: str
+    inbound: str
+    calling_ae_title: str
+    called_ae_title: str
+    remote_address: str
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax_uid: str
+    sha256: str
+    size: int
+    path: str
+    attributes: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of a NewInstance."""
+
+    study_id: int
+    outcome: str  # new | duplicate | version | conflict
+    late: bool = False  # it reopened a stable study
+
+
+def known_versions(connection: Connection, site: str, sop_instance_uid: str) -> Sequence[Row[Any]]:
+    """Every version of a SOP Instance that this site has sent."""
+    return connection.execute(
+        select(instances.c.study_id, instances.c.sha256, instances.c.path).where(
+            instances.c.site == site, instances.c.sop_instance_uid == sop_instance_uid
+        )
+    ).all()
+
+
+def record(connection: Connection, new: NewInstance, now: float, *, keep_versions: bool) -> Recorded:
+    """Record an instance: new, duplicate, a further version, or (versions not kept) a conflict.
+
+    A duplicate is counted and changes nothing else: it does not reopen its study.
+    """
+    versions = known_versions(connection, new.site, new.sop_instance_uid)
+    for version in versions:
+        if version.sha256 == new.sha256:
+            connection.execute(
+                update(studies)
+                .where(studies.c.id == version.study_id)
+                .values(duplicates=studies.c.duplicates + 1)
+            )
+            return Recorded(version.study_id, "duplicate")
+    if versions and not keep_versions:
+        return Recorded(versions[0].study_id, "conflict")
+    study_id, late = _open_study(connection, new, now)
+    connection.execute(
+        insert(instances).values(
+            study_id=study_id,
+            site=new.site,
+            sop_instance_uid=new.sop_instance_uid,
+            series_instance_uid=new.series_instance_uid,
+            sop_class_uid=new.sop_class_uid,
+            transfer_syntax_uid=new.transfer_syntax_uid,
+            sha256=new.sha256,
+            size=new.size,
+            path=new.path,
+            attributes=new.attributes,
+            received_at=now,
+        )
+    )
+    return Recorded(study_id, "version" if versions else "new", late)
+
+
+def _open_study(connection: Connection, new: NewInstance, now: float) -> tuple[int, bool]:
+    row = connection.execute(
+        select(studies.c.id, studies.c.state, studies.c.opened_at).where(
+            studies.c.site == new.site, studies.c.study_instance_uid == new.study_instance_uid
+        )
+    ).one_or_none()
+    latest = {
+        "inbound": new.inbound,
+        "calling_ae_title": new.calling_ae_title,
+        "called_ae_title": new.called_ae_title,
+        "remote_address": new.remote_address,
+        "last_at": now,
+    }
+    if row is None:
+        made = connection.execute(
+            insert(studies).values(
+                site=new.site,
+                study_instance_uid=new.study_instance_uid,
+                state="receiving",
+                revision=0,
+                opened_at=now,
+                **latest,
+            )
+        )
+        key = made.inserted_primary_key
+        assert key is not None
+        return int(key[0]), False
+    reopened = row.state == "stable"
+    connection.execute(
+        update(studies)
+        .where(studies.c.id == row.id)
+        .values(state="receiving", opened_at=now if reopened else row.opened_at, **latest)
+    )
+    return int(row.id), reopened
+
+
+def quiet_studies(connection: Connection, quiet_since: float, opened_before: float) -> Sequence[Row[Any]]:
+    """Studies that may be closed: quiet since a time, or open since before another."""
+    return connection.execute(
+        select(studies.c.id, studies.c.last_at, studies.c.opened_at)
+        .where(
+            studies.c.state == "receiving",
+            or_(studies.c.last_at <= quiet_since, studies.c.opened_at <= opened_before),
+        )
+        .order_by(studies.c.last_at)
+        .limit(500)
+    ).all()
+
+
+def close_revision(
+    connection: Connection, study_id: int, now: float, why: str, *, on_late: str, last_at: float
+) -> int | None:
+    """Close the open revision; None when an instance arrived since ``last_at`` was read.
+
+    ``on_late`` says what becomes of a revision after the first: ``rerun`` (closed, to be
+    decided), ``hold`` (a person decides) or ``ignore`` (kept, nothing happens).
+    """
+    study = connection.execute(select(studies).where(studies.c.id == study_id)).one()
+    if study.state != "receiving" or study.last_at > last_at:
+        return None
+    revision = study.revision + 1
+    arrived = (
+        select(instances.c.sop_instance_uid)
+        .where(instances.c.study_id == study_id, instances.c.revision.is_(None))
+        .scalar_subquery()
+    )
+    connection.execute(
+        update(instances)
+        .where(
+            instances.c.study_id == study_id,
+            instances.c.revision.is_not(None),
+            instances.c.replaced_in.is_(None),
+            instances.c.sop_instance_uid.in_(arrived),
+        )
+        .values(replaced_in=revision)
+    )
+    _replace_within_revision(connection, study_id, revision)
+    connection.execute(
+        update(instances)
+        .where(instances.c.study_id == study_id, instances.c.revision.is_(None))
+        .values(revision=revision)
+    )
+    count = connection.execute(
+        select(func.count()).select_from(instances).where(*_members(study_id, revision))
+    ).scalar_one()
+    state = "closed" if revision == 1 else {"rerun": "closed", "hold": "held", "ignore": "ignored"}[on_late]
+    connection.execute(
+        insert(revisions).values(
+            study_id=study_id, revision=revision, state=state, closed_at=now, why=why, instances=count
+        )
+    )
+    if state == "held":
+        hold(connection, study_id, revision, "instances arrived after the study was stable", now)
+    connection.execute(
+        update(studies).where(studies.c.id == study_id).values(state="stable", revision=revision)
+    )
+    return int(revision)
+
+
+def _replace_within_revision(connection: Connection, study_id: int, revision: int) -> None:
+    """Of several versions that arrived within one revision, the latest stands."""
+    latest = (
+        select(func.max(instances.c.id))
+        .where(instances.c.study_id == study_id, instances.c.revision.is_(None))
+        .group_by(instances.c.sop_instance_uid)
+        .scalar_subquery()
+    )
+    connection.execute(
+        update(instances)
+        .where(
+            instances.c.study_id == study_id, instances.c.revision.is_(None), instances.c.id.not_in(latest)
+        )
+        .values(replaced_in=revision)
+    )
+
+
+def _members(study_id: int, revision: int) -> tuple[Any, ...]:
+    return (
+        instances.c.study_id == study_id,
+        instances.c.revision <= revision,
+        or_(instances.c.replaced_in.is_(None), instances.c.replaced_in > revision),
+    )
+
+
+def members(connection: Connection, study_id: int, revision: int) -> Sequence[Row[Any]]:
+    """The instances of a study revision, in order of series and arrival."""
+    return connection.execute(
+        select(instances)
+        .where(*_members(study_id, revision))
+        .order_by(instances.c.series_instance_uid, instances.c.id)
+    ).all()
+
+
+def study(connection: Connection, study_id: int) -> Row[Any]:
+    """One study."""
+    return connection.execute(select(studies).where(studies.c.id == study_id)).one()
+
+
+def revisions_in(connection: Connection, state: str, limit: int = 100) -> Sequence[Row[Any]]:
+    """Revisions in a state, oldest first."""
+    return connection.execute(
+        select(revisions).where(revisions.c.state == state).order_by(revisions.c.closed_at).limit(limit)
+    ).all()
+
+
+def set_revision_state(connection: Connection, study_id: int, revision: int, state: str) -> None:
+    """Move a revision to a state."""
+    connection.execute(
+        update(revisions)
+        .where(and_(revisions.c.study_id == study_id, revisions.c.revision == revision))
+        .values(state=state)
+    )
+
+
+def hold(connection: Connection, study_id: int, revision: int, reason: str, now: float) -> None:
+    """Make a study revision wait for a person, visibly."""
+    connection.execute(
+        insert(holds).values(study_id=study_id, revision=revision, reason=reason, held_at=now)
+    )

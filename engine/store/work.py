@@ -1,0 +1,168 @@
+"""Queries on decisions, jobs and results: from a closed revision to the deliveries it causes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select, update
+
+from engine.store.tables import decisions, jobs, results
+
+
+def record_decision(
+    connection: Connection,
+    study_id: int,
+    revision: int,
+    table_version: str,
+    decision: dict[str, Any],
+    now: float,
+) -> None:
+    """Keep what was decided, why, and by which version of the table."""
+    connection.execute(
+        insert(decisions).values(
+            study_id=study_id,
+            revision=revision,
+            table_version=table_version,
+            decided_at=now,
+            decision=decision,
+        )
+    )
+
+
+def queue_job(
+    connection: Connection,
+    *,
+    job_id: str,
+    study_id: int,
+    revision: int,
+    processor: str,
+    lineage: str,
+    outcomes: list[dict[str, Any]],
+    now: float,
+) -> None:
+    """Queue one run of a processor; runs still waiting for an earlier revision are superseded."""
+    connection.execute(
+        update(jobs)
+        .where(
+            jobs.c.study_id == study_id,
+            jobs.c.lineage == lineage,
+            jobs.c.state == "queued",
+            jobs.c.revision < revision,
+        )
+        .values(state="superseded", finished_at=now, detail=f"revision {revision} came before it ran")
+    )
+    connection.execute(
+        insert(jobs).values(
+            job_id=job_id,
+            study_id=study_id,
+            revision=revision,
+            processor=processor,
+            lineage=lineage,
+            outcomes=outcomes,
+            state="queued",
+            due_at=now,
+            queued_at=now,
+        )
+    )
+
+
+def claim_job(connection: Connection, owner: str, now: float, lease: float) -> Row[Any] | None:
+    """Take the job that is due longest, a crashed owner's included; None when there is none."""
+    row = connection.execute(
+        select(jobs.c.job_id, jobs.c.fence)
+        .where(jobs.c.state.in_(("queued", "running")), jobs.c.due_at <= now)
+        .order_by(jobs.c.due_at, jobs.c.queued_at)
+        .limit(1)
+    ).one_or_none()
+    if row is None:
+        return None
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.job_id == row.job_id)
+        .values(
+            state="running", owner=owner, fence=row.fence + 1, due_at=now + lease, attempts=jobs.c.attempts + 1
+        )
+    )
+    return connection.execute(select(jobs).where(jobs.c.job_id == row.job_id)).one()
+
+
+def finish_job(
+    connection: Connection, job: Row[Any], state: str, now: float, *, detail: str = "", due_at: float = 0.0
+) -> bool:
+    """Move a claimed job on; False when another owner has taken it over meanwhile."""
+    done = connection.execute(
+        update(jobs)
+        .where(jobs.c.job_id == job.job_id, jobs.c.owner == job.owner, jobs.c.fence == job.fence)
+        .values(
+            state=state,
+            detail=detail,
+            due_at=due_at,
+            owner=None,
+            finished_at=None if state == "queued" else now,
+        )
+    )
+    return bool(done.rowcount == 1)
+
+
+def extend_job(connection: Connection, job: Row[Any], due_at: float) -> bool:
+    """Renew the lease of a claimed job; False when it is no longer ours."""
+    done = connection.execute(
+        update(jobs)
+        .where(jobs.c.job_id == job.job_id, jobs.c.owner == job.owner, jobs.c.fence == job.fence)
+        .values(due_at=due_at)
+    )
+    return bool(done.rowcount == 1)
+
+
+def latest_result(connection: Connection, study_id: int, lineage: str) -> Row[Any] | None:
+    """The result that a new one of this lineage would supersede."""
+    return connection.execute(
+        select(results)
+        .where(results.c.study_id == study_id, results.c.lineage == lineage)
+        .order_by(results.c.revision.desc())
+        .limit(1)
+    ).one_or_none()
+
+
+def record_result(connection: Connection, **values: Any) -> None:
+    """Keep a result; the columns are those of `tables.results`."""
+    connection.execute(insert(results).values(**values))
+
+
+def result_document(connection: Connection, result_id: str) -> dict[str, Any]:
+    """The canonical document of a result."""
+    document: dict[str, Any] = connection.execute(
+        select(results.c.document).where(results.c.result_id == result_id)
+    ).scalar_one()
+    return document
+
+
+def decisions_of(connection: Connection, study_id: int) -> Sequence[Row[Any]]:
+    """Every decision on a study, oldest first."""
+    return connection.execute(
+        select(decisions).where(decisions.c.study_id == study_id).order_by(decisions.c.id)
+    ).all()
+
+
+def jobs_of(connection: Connection, study_id: int) -> Sequence[Row[Any]]:
+    """Every run of a processor on a study, oldest first."""
+    return connection.execute(
+        select(jobs).where(jobs.c.study_id == study_id).order_by(jobs.c.queued_at)
+    ).all()
+
+
+def results_of(connection: Connection, study_id: int) -> Sequence[Row[Any]]:
+    """Every result of a study, oldest first."""
+    return connection.execute(
+        select(results).where(results.c.study_id == study_id).order_by(results.c.produced_at)
+    ).all()
+
+
+def open_jobs(connection: Connection) -> int:
+    """How many runs wait or are under way."""
+    return int(
+        connection.execute(
+            select(func.count()).select_from(jobs).where(jobs.c.state.in_(("queued", "running")))
+        ).scalar_one()
+    )
