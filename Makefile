@@ -30,7 +30,7 @@ $(STAMP): pyproject.toml .ci/constraints.txt
 	  || { echo "$(PYTHON) is older than 3.11: name a newer one, make PYTHON=python3.12" >&2; exit 1; }
 	@echo "making $(VENV), one moment"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet -c .ci/constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install -qq -c .ci/constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: $(STAMP)
