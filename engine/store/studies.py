@@ -43,7 +43,7 @@ class Recorded:
     late: bool = False  # it reopened a stable study
 
 
-def known_versions(connection: Connection, site: str, sop_instance_uid: str) -> Sequence[Row[Any]]:
+def known_versions(connection: Connection, site: str, sop_instance_uid: str) -> Sequence[Any]:
     """Every version of a SOP Instance that this site has sent."""
     return connection.execute(
         select(instances.c.study_id, instances.c.sha256, instances.c.path).where(
@@ -123,7 +123,7 @@ def _open_study(connection: Connection, new: NewInstance, now: float) -> tuple[i
     return int(row.id), reopened
 
 
-def quiet_studies(connection: Connection, quiet_since: float, opened_before: float) -> Sequence[Row[Any]]:
+def quiet_studies(connection: Connection, quiet_since: float, opened_before: float) -> Sequence[Any]:
     """Studies that may be closed: quiet since a time, or open since before another."""
     return connection.execute(
         select(studies.c.id, studies.c.last_at, studies.c.opened_at)
@@ -243,6 +243,4 @@ def set_revision_state(connection: Connection, study_id: int, revision: int, sta
 
 def hold(connection: Connection, study_id: int, revision: int, reason: str, now: float) -> None:
     """Make a study revision wait for a person, visibly."""
-    connection.execute(
-        insert(holds).values(study_id=study_id, revision=revision, reason=reason, held_at=now)
-    )
+    connection.execute(insert(holds).values(study_id=study_id, revision=revision, reason=reason, held_at=now))

@@ -81,7 +81,11 @@ def claim_job(connection: Connection, owner: str, now: float, lease: float) -> R
         update(jobs)
         .where(jobs.c.job_id == row.job_id)
         .values(
-            state="running", owner=owner, fence=row.fence + 1, due_at=now + lease, attempts=jobs.c.attempts + 1
+            state="running",
+            owner=owner,
+            fence=row.fence + 1,
+            due_at=now + lease,
+            attempts=jobs.c.attempts + 1,
         )
     )
     return connection.execute(select(jobs).where(jobs.c.job_id == row.job_id)).one()

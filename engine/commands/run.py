@@ -1,0 +1,42 @@
+"""`pons run`: the engine in the foreground until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from engine.config import Table, load
+
+from engine.log import start_logging
+from engine.run import running
+
+logger = logging.getLogger("pons.run")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("run")(run)
+
+
+def run(
+    table: Annotated[Path, typer.Option(help="The routing table.")] = Path("routes.yaml"),
+    text: Annotated[bool, typer.Option("--text", help="Log lines for people instead of JSON.")] = False,
+) -> None:
+    """Run the engine until it is told to stop; what is under way ends first."""
+    loaded = load(table)
+    start_logging(text=text)
+    asyncio.run(_run(loaded))
+
+
+async def _run(table: Table) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(table):
+        await stop.wait()
+        logger.info("told to stop")

@@ -1,0 +1,252 @@
+"""Closed revisions are decided: facts read, routes matched, work queued, in one transaction.
+
+Enter: a closed revision. Leave: a stored decision with its reasons, and what it causes: jobs for
+processors, deliveries of the study itself, or a hold when nothing matched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection
+
+from engine import part10
+from engine.channel import OutboundType
+from engine.clock import Clock, at
+from engine.config import Declared, Table
+from engine.model import InstanceFacts, StoredInstance, Study
+from engine.route import Decision, RouteOutcome, decide, decision_to_json, outcome_to_json
+from engine.spool import Spool
+from engine.store import deliveries, studies, work
+from engine.store.database import Database
+
+logger = logging.getLogger("pons.decide")
+
+
+def order_key(study: Study) -> str:
+    """The lane of everything that concerns one study."""
+    return f"{study.site}/{study.study_instance_uid}"
+
+
+def lineage(study_id: int, what: str) -> str:
+    """What supersedes what: versions of one thing made of one study."""
+    return f"{study_id}/{what}"
+
+
+class Decider:
+    """Decides what is closed."""
+
+    def __init__(
+        self, database: Database, spool: Spool, clock: Clock, table: Table, on_decided: Callable[[], None]
+    ) -> None:
+        self._database = database
+        self._spool = spool
+        self._clock = clock
+        self._table = table
+        self._on_decided = on_decided
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """A revision may have been closed."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Decide until cancelled."""
+        while True:
+            try:
+                await self.decide_closed()
+            except Exception:
+                logger.exception("deciding failed; trying again")
+            try:
+                async with asyncio.timeout(5):  # a slow poll behind the wake-up
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+            self._wake.clear()
+
+    async def decide_closed(self) -> int:
+        """Decide every closed revision; returns how many there were."""
+        closed = await self._database.read(lambda c: studies.revisions_in(c, "closed"))
+        for revision in closed:
+            await self._decide(revision.study_id, revision.revision)
+        if closed:
+            self._on_decided()
+        return len(closed)
+
+    async def _decide(self, study_id: int, revision: int) -> None:
+        study = await self.facts(study_id, revision)
+        decision = await asyncio.to_thread(decide, study, self._table)
+        now = self._clock.now()
+        await self._database.write(lambda c: self._record(c, study_id, study, decision, now))
+        logger.info(
+            "study decided",
+            extra={
+                "pons": {
+                    "study": study_id,
+                    "revision": revision,
+                    "verdict": decision.verdict,
+                    "routes": [hit.route for hit in decision.hits],
+                }
+            },
+        )
+
+    async def facts(self, study_id: int, revision: int) -> Study:
+        """What routing may ask of a study revision; headers are read again for new questions."""
+        row = await self._database.read(lambda c: studies.study(c, study_id))
+        members = await self._database.read(lambda c: studies.members(c, study_id, revision))
+        return await asyncio.to_thread(self._study, row, members, revision)
+
+    def _study(self, row: Any, members: Sequence[Any], revision: int) -> Study:
+        wanted = self._table.keywords()
+        facts, stored = [], []
+        for member in members:
+            path = self._spool.path(member.path)
+            attributes = member.attributes
+            if not wanted <= attributes.keys():  # the table asks more than it did at arrival
+                attributes = part10.inspect(path, sorted(wanted)).attributes
+            facts.append(
+                InstanceFacts(
+                    series_instance_uid=member.series_instance_uid,
+                    sop_instance_uid=member.sop_instance_uid,
+                    sop_class_uid=member.sop_class_uid,
+                    transfer_syntax_uid=member.transfer_syntax_uid,
+                    attributes=attributes,
+                )
+            )
+            stored.append(
+                StoredInstance(
+                    series_instance_uid=member.series_instance_uid,
+                    sop_instance_uid=member.sop_instance_uid,
+                    sop_class_uid=member.sop_class_uid,
+                    transfer_syntax_uid=member.transfer_syntax_uid,
+                    path=path,
+                    sha256=member.sha256,
+                )
+            )
+        site = self._table.sites.get(row.site)
+        zone = ZoneInfo(site.timezone) if site else None
+        received: datetime = at(row.last_at).astimezone(zone)
+        return Study(
+            site=row.site,
+            study_instance_uid=row.study_instance_uid,
+            revision=revision,
+            inbound=row.inbound,
+            calling_ae_title=row.calling_ae_title,
+            called_ae_title=row.called_ae_title,
+            received_at=received,
+            instances=tuple(facts),
+            stored=tuple(stored),
+        )
+
+    def _record(
+        self, connection: Connection, study_id: int, study: Study, decision: Decision, now: float
+    ) -> None:
+        work.record_decision(
+            connection,
+            study_id,
+            study.revision,
+            decision.table_version,
+            decision_to_json(decision),
+            now,
+        )
+        self._queue_jobs(connection, study_id, study, decision, now)
+        self._queue_study_deliveries(connection, study_id, study, decision, now)
+        reasons = [hit.hold for hit in decision.hits if hit.hold is not None]
+        if not any(not hit.shadow for hit in decision.hits):
+            reasons = reasons or ["no route matched"]
+        for reason in dict.fromkeys(reasons):
+            studies.hold(connection, study_id, study.revision, reason, now)
+        state = "held" if decision.verdict == "held" or reasons else "decided"
+        studies.set_revision_state(connection, study_id, study.revision, state)
+
+    def _queue_jobs(
+        self, connection: Connection, study_id: int, study: Study, decision: Decision, now: float
+    ) -> None:
+        """Routes that ask the same of the same processor share one run."""
+        shared: dict[str, list[RouteOutcome]] = {}
+        for hit in decision.hits:
+            if hit.process is not None:
+                key = f"{hit.process}|{hit.shadow}|{sorted(hit.series)}|{hit.transform}"
+                shared.setdefault(key, []).append(hit)
+        for hits in shared.values():
+            first = hits[0]
+            assert first.process is not None
+            work.queue_job(
+                connection,
+                job_id=str(uuid.uuid4()),
+                study_id=study_id,
+                revision=study.revision,
+                processor=first.process,
+                lineage=lineage(study_id, f"{first.process}/{first.route}"),
+                outcomes=[outcome_to_json(hit) for hit in hits],
+                now=now,
+            )
+
+    def _queue_study_deliveries(
+        self, connection: Connection, study_id: int, study: Study, decision: Decision, now: float
+    ) -> None:
+        sent: set[str] = set()
+        for hit in decision.hits:
+            if hit.shadow:
+                continue
+            for sending in hit.deliver:
+                destination = self._table.outbound[sending.to]
+                if destination.type.carries != "study" or sending.to in sent:
+                    continue
+                sent.add(sending.to)
+                enqueue_delivery(
+                    connection,
+                    now,
+                    study=study,
+                    study_id=study_id,
+                    destination=destination,
+                    after=sending.after,
+                    lineage=lineage(study_id, "study"),
+                    transform=hit.transform,
+                    result_id=None,
+                    status="study",
+                )
+
+
+def enqueue_delivery(
+    connection: Connection,
+    now: float,
+    *,
+    study: Study,
+    study_id: int,
+    destination: Declared[OutboundType],
+    after: Sequence[str],
+    lineage: str,
+    transform: Sequence[dict[str, Any]],
+    result_id: str | None,
+    status: str,
+) -> None:
+    """Queue one delivery in its study's lane; its identifiers will derive from its id.
+
+    The last gate before a wrong place: what belongs to one site is held rather than queued for a
+    destination of another, whatever the table says.
+    """
+    if destination.settings.site != study.site:
+        reason = f"destination {destination.name} belongs to another site; nothing was sent there"
+        studies.hold(connection, study_id, study.revision, reason, now)
+        return
+    deliveries.enqueue(
+        connection,
+        now,
+        delivery_id=str(uuid.uuid4()),
+        destination=destination.name,
+        order_key=order_key(study),
+        lineage=lineage,
+        study_id=study_id,
+        study_revision=study.revision,
+        result_id=result_id,
+        status=status,
+        transform=list(transform),
+        after=list(after),
+    )

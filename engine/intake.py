@@ -1,0 +1,191 @@
+"""Take an instance in: land, check, make durable, record, and only then acknowledge.
+
+Every way in ends here. `accept` returns after the bytes are synced under their name and the record
+is committed (see docs/durability.md); when it raises, nothing of the arrival is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from sqlalchemy import Connection
+
+from engine import part10
+from engine.audit import append_event
+from engine.clock import Clock
+from engine.errors import Busy, Rejected, RejectedReason
+from engine.model import Arrival, Receipt
+from engine.spool import FileLanding, Spool
+from engine.store import studies
+from engine.store.database import Database
+
+logger = logging.getLogger("pons.intake")
+
+
+class OpenSessions:
+    """Which studies an open association or request has sent to, and so holds open."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._studies: dict[str, set[int]] = defaultdict(set)
+        self._holders: dict[int, int] = defaultdict(int)
+
+    def touch(self, session: str, study_id: int) -> None:
+        """This session has sent an instance of this study."""
+        with self._lock:
+            if study_id not in self._studies[session]:
+                self._studies[session].add(study_id)
+                self._holders[study_id] += 1
+
+    def leave(self, session: str) -> None:
+        """The session is over."""
+        with self._lock:
+            for study_id in self._studies.pop(session, ()):
+                self._holders[study_id] -= 1
+                if not self._holders[study_id]:
+                    del self._holders[study_id]
+
+    def holding(self, study_id: int) -> bool:
+        """Whether a session that sent to this study is still open."""
+        with self._lock:
+            return study_id in self._holders
+
+
+class DurableIntake:
+    """The engine's `Intake`: what inbound channels are given."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        database: Database,
+        clock: Clock,
+        *,
+        keywords: Iterable[str] = (),
+        keep_versions: bool = True,
+        on_arrival: Callable[[], None] = lambda: None,
+    ) -> None:
+        """
+        Args:
+            keywords: attributes that routing may ask for; recorded with each instance.
+            keep_versions: keep a second version of a SOP Instance (True) or refuse it.
+            on_arrival: called after each acknowledged arrival.
+        """
+        self.sessions = OpenSessions()
+        self._spool = spool
+        self._database = database
+        self._clock = clock
+        self._keywords = tuple(sorted(keywords))
+        self._keep_versions = keep_versions
+        self._on_arrival = on_arrival
+        self._draining = False
+        self._threads = ThreadPoolExecutor(8, thread_name_prefix="pons-intake")
+
+    def land(self) -> FileLanding:
+        """Open a landing; raises Busy below the disk watermark or when draining."""
+        if self._draining:
+            raise Busy("the engine is shutting down")
+        return self._spool.land()
+
+    def leave(self, session: str) -> None:
+        """The association or request is over."""
+        self.sessions.leave(session)
+        self._on_arrival()
+
+    def drain(self) -> None:
+        """Refuse new landings; what has landed may still be accepted."""
+        self._draining = True
+
+    def close(self) -> None:
+        """Let go of the worker threads."""
+        self._threads.shutdown()
+
+    async def accept(self, arrival: Arrival) -> Receipt:
+        """Make an arrival durable and record it; see `engine.channel.Intake.accept`."""
+        landing = arrival.landing
+        assert isinstance(landing, FileLanding)
+        try:
+            return await self._accept(arrival, landing)
+        except (Rejected, Busy) as error:
+            logger.warning(
+                "instance refused",
+                extra={"pons": {"site": arrival.site, "inbound": arrival.inbound, "reason": str(error)}},
+            )
+            raise
+        finally:
+            landing.discard()
+
+    async def _accept(self, arrival: Arrival, landing: FileLanding) -> Receipt:
+        loop = asyncio.get_running_loop()
+        header, path = await loop.run_in_executor(self._threads, self._make_durable, arrival, landing)
+        new = studies.NewInstance(
+            site=arrival.site,
+            inbound=arrival.inbound,
+            calling_ae_title=arrival.calling_ae_title,
+            called_ae_title=arrival.called_ae_title,
+            remote_address=arrival.remote_address,
+            study_instance_uid=header.study_instance_uid,
+            series_instance_uid=header.series_instance_uid,
+            sop_class_uid=header.sop_class_uid,
+            sop_instance_uid=header.sop_instance_uid,
+            transfer_syntax_uid=header.transfer_syntax_uid,
+            sha256=landing.sha256(),
+            size=landing.size,
+            path=path,
+            attributes=header.attributes,
+        )
+        now = self._clock.now()
+
+        def record(connection: Connection) -> studies.Recorded:
+            recorded = studies.record(connection, new, now, keep_versions=self._keep_versions)
+            if recorded.outcome in ("version", "conflict"):
+                append_event(
+                    connection,
+                    now,
+                    actor=f"{arrival.site}/{arrival.inbound}",
+                    action=f"instance {recorded.outcome}",
+                    subject=new.sop_instance_uid,
+                    detail={"sha256": new.sha256, "study_instance_uid": new.study_instance_uid},
+                )
+            # Before the commit: assembly must not find the study quiet and without its session.
+            if recorded.outcome in ("new", "version"):
+                self.sessions.touch(arrival.session, recorded.study_id)
+            return recorded
+
+        recorded = await self._database.write(record)
+        if recorded.outcome == "conflict":
+            self._spool.forget(path)
+            raise Rejected(
+                RejectedReason.CONFLICT,
+                f"instance {new.sop_instance_uid} is here already with other content",
+            )
+        if recorded.late:
+            logger.info(
+                "study reopened by a late instance",
+                extra={"pons": {"site": new.site, "study_instance_uid": new.study_instance_uid}},
+            )
+        self._on_arrival()
+        return Receipt(
+            study_instance_uid=new.study_instance_uid,
+            series_instance_uid=new.series_instance_uid,
+            sop_class_uid=new.sop_class_uid,
+            sop_instance_uid=new.sop_instance_uid,
+            duplicate=recorded.outcome == "duplicate",
+        )
+
+    def _make_durable(self, arrival: Arrival, landing: FileLanding) -> tuple[part10.Header, str]:
+        header = part10.inspect(landing.path, self._keywords)
+        for announced, found, what in (
+            (arrival.sop_class_uid, header.sop_class_uid, "SOP Class UID"),
+            (arrival.sop_instance_uid, header.sop_instance_uid, "SOP Instance UID"),
+        ):
+            if announced is not None and announced != found:
+                raise Rejected(RejectedReason.SOP_MISMATCH, f"the data set's {what} is not the one announced")
+        if arrival.study_instance_uid not in (None, header.study_instance_uid):
+            raise Rejected(RejectedReason.STUDY_MISMATCH, "the instance is not of the study in the request")
+        path = self._spool.keep(landing, arrival.site, header.study_instance_uid, header.sop_instance_uid)
+        return header, path

@@ -1,0 +1,227 @@
+"""The composition root: one table becomes one running engine.
+
+Start: open the store, migrate it, collect what a crash left, build channels and processors, listen.
+Stop: take nothing new, let what is under way end, release the rest, close. Either way nothing that
+was acknowledged depends on this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.assembly import Assembly, Quiet
+from engine.channel import Inbound, InboundContext, Mounted, OutboundContext, ProcessorContext
+from engine.clock import Clock, SteadyClock
+from engine.config import Directory, Table
+from engine.decide import Decider
+from engine.dispatch import Destination, Dispatch
+from engine.errors import ConfigurationError
+from engine.intake import DurableIntake
+from engine.processing import Processing
+from engine.spool import Spool
+from engine.store import deliveries, look
+from engine.store.database import Database
+from engine.store.migrate import migrate
+from engine.store.reconcile import reconcile
+from engine.study_context import tolerate_sloppy_values
+from engine.web import application, serving
+
+logger = logging.getLogger("pons.run")
+
+DRAIN = 20.0  # seconds that deliveries under way get at shutdown
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What a caller of `running` may ask of the engine."""
+
+    http_port: int
+    database: Database
+    assembly: Assembly
+
+
+def database_path(table: Table) -> Path:
+    """Where the SQLite file is."""
+    return table.engine.data / "pons.sqlite"
+
+
+@contextlib.asynccontextmanager
+async def running(table: Table, clock: Clock | None = None) -> AsyncIterator[Running]:
+    """An engine, up while entered."""
+    clock = clock or SteadyClock()
+    tolerate_sloppy_values()
+    data = table.engine.data.absolute()
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _sole_owner(data):
+        database = Database(database_path(table))
+        try:
+            await asyncio.to_thread(migrate, database.engine)
+            async with _assembled(table, clock, data, database) as engine:
+                yield engine
+        finally:
+            database.close()
+
+
+@contextlib.asynccontextmanager
+async def _assembled(table: Table, clock: Clock, data: Path, database: Database) -> AsyncIterator[Running]:
+    node = f"{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+    settings = table.engine
+    spool = Spool(data, max_instance=settings.max_instance, min_free=settings.min_free)
+    leftovers = spool.collect_leftovers()
+    orphans = await asyncio.to_thread(reconcile, database, spool)
+    await database.write(lambda c: deliveries.free_all(c, clock.now()))
+
+    # Each stage wakes the next; what is made later is looked up when it is needed.
+    def decided() -> None:
+        processing.wake()
+        dispatch.wake()
+
+    decider = Decider(database, spool, clock, table, on_decided=decided)
+    processing = Processing(
+        database,
+        clock,
+        table,
+        decider,
+        {
+            name: d.type.build(d.settings, ProcessorContext(name, table.base))
+            for name, d in table.processors.items()
+        },
+        data=data,
+        node=node,
+        on_result=lambda: dispatch.wake(),
+    )
+    dispatch = Dispatch(
+        database,
+        clock,
+        decider,
+        {
+            name: Destination(d, d.type.build(d.settings, _outbound_context(table, name, data)))
+            for name, d in table.outbound.items()
+        },
+        data=data,
+        node=node,
+    )
+
+    intake = DurableIntake(
+        spool,
+        database,
+        clock,
+        keywords=table.keywords(),
+        keep_versions=table.assembly.on_conflict == "version",
+    )
+    assembly = Assembly(
+        database,
+        intake.sessions,
+        clock,
+        Quiet(table.assembly.stable_after, table.assembly.force_after, table.assembly.on_late),
+        on_closed=decider.wake,
+    )
+    directory = Directory(table.sites)
+    channels = {
+        name: d.type.build(d.settings, InboundContext(name, directory, settings.max_instance))
+        for name, d in table.inbound.items()
+    }
+    mounted = [route for c in channels.values() if isinstance(c, Mounted) for route in c.routes(intake)]
+    listeners: list[Any] = [c for c in channels.values() if not isinstance(c, Mounted)]
+
+    async def readiness() -> list[str]:
+        reasons = []
+        if spool.below_watermark:
+            reasons.append("the disk is below its watermark: instances are refused until space is free")
+        return reasons
+
+    async def metrics() -> dict[str, float]:
+        return await database.read(look.metrics)
+
+    app = application(mounted, readiness, metrics)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.callback(intake.close)
+        await stack.enter_async_context(_background(assembly, decider, processing, dispatch))
+        for listener in listeners:
+            await stack.enter_async_context(_bound(listener, intake))
+        port = await stack.enter_async_context(_served(app, settings.http))
+        stack.callback(intake.drain)
+        logger.info(
+            "engine running",
+            extra={
+                "pons": {
+                    "table": table.version,
+                    "port": port,
+                    "what": f"{leftovers} leftovers, {orphans} orphans removed",
+                }
+            },
+        )
+        yield Running(port, database, assembly)
+        logger.info("engine stopping")
+
+
+def _outbound_context(table: Table, name: str, data: Path) -> OutboundContext:
+    declared = table.outbound[name]
+    return OutboundContext(
+        name, table.sites[declared.settings.site], table.engine.ae_title, data / "payloads"
+    )
+
+
+@contextlib.asynccontextmanager
+async def _bound(listener: Inbound, intake: DurableIntake) -> AsyncIterator[None]:
+    try:
+        context = listener.listening(intake)
+        await context.__aenter__()
+    except OSError as error:
+        raise ConfigurationError(f"a channel cannot listen: {error.strerror or error}") from None
+    try:
+        yield
+    finally:
+        await context.__aexit__(None, None, None)
+
+
+@contextlib.asynccontextmanager
+async def _served(app: Any, listen: str) -> AsyncIterator[int]:
+    server = serving(app, listen)
+    try:
+        port = await server.__aenter__()
+    except OSError as error:
+        raise ConfigurationError(f"engine.http: {listen} cannot be bound: {error.strerror}") from None
+    try:
+        yield port
+    finally:
+        await server.__aexit__(None, None, None)
+
+
+@contextlib.asynccontextmanager
+async def _background(
+    assembly: Assembly, decider: Decider, processing: Processing, dispatch: Dispatch
+) -> AsyncIterator[None]:
+    """The four loops behind the intake; deliveries under way get a moment to end."""
+    loops = [asyncio.create_task(part.run()) for part in (assembly, decider, processing)]
+    deliveries_loop = asyncio.create_task(dispatch.run())
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+        dispatch.drain()
+        await asyncio.wait([deliveries_loop], timeout=DRAIN)
+        deliveries_loop.cancel()
+        await asyncio.gather(deliveries_loop, return_exceptions=True)
+
+
+@contextlib.contextmanager
+def _sole_owner(data: Path) -> Iterator[None]:
+    """Only one process may run on a data folder; the lock dies with the process."""
+    with (data / "engine.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigurationError(f"another engine is running on {data}") from None
+        yield

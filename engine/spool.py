@@ -1,0 +1,214 @@
+"""Instance bytes on disk: landed, made durable, found again.
+
+Enter: the bytes of one DICOM Part 10 file, in pieces, in order. Leave: a file under
+`instances/<site>/<study>/` that survives a power cut, and the digest of its data set. A landing
+is a file in `landing/` that nobody else can see; it becomes an instance by fsync, rename and
+fsync of the directory. Whatever lies in `landing/` at start-up belonged to a crash and goes.
+
+Two Part 10 files may carry the same data set under different file meta (another sending AE title,
+another way in), so the digest covers the data set alone (PS3.10 7.1).
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+import struct
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from engine.errors import Busy, Rejected, RejectedReason
+
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+_META_START = struct.Struct("<128x4s4s2sHI")  # preamble, DICM, (0002,0000), "UL", 4, group length
+
+
+class FileLanding:
+    """One instance on its way to disk."""
+
+    def __init__(self, path: Path, limit: int) -> None:
+        self.path = path
+        self._limit = limit
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        self._size = 0
+        self._digest = hashlib.sha256()
+        self._head: bytearray | None = bytearray()  # until the end of the file meta is known
+        self._meta_left = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        return self._size
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append; raises Rejected(TOO_LARGE) past the limit and Busy when the disk is full."""
+        view = memoryview(data)
+        if self._size + len(view) > self._limit:
+            raise Rejected(RejectedReason.TOO_LARGE, f"the instance is larger than {self._limit} bytes")
+        try:
+            rest = view
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise Busy("no space is left for instances", storage_full=True) from None
+            raise
+        self._size += len(view)
+        self._hash(view)
+
+    def _hash(self, view: memoryview) -> None:
+        if self._head is not None:
+            self._head += view
+            if len(self._head) < _META_START.size:
+                return
+            view, self._head = memoryview(self._head), None
+            _, magic, vr, length, group_length = _META_START.unpack(view[: _META_START.size])
+            if (magic, vr, length) == (b"\x02\x00\x00\x00", b"UL", 4):
+                self._meta_left = _META_START.size + group_length
+        skipped = min(self._meta_left, len(view))
+        self._meta_left -= skipped
+        self._digest.update(view[skipped:])
+
+    def sha256(self) -> str:
+        """Digest of the data set; of the whole file when it has no file meta group length."""
+        if self._head is not None:
+            self._digest.update(self._head)
+            self._head = None
+        return self._digest.hexdigest()
+
+    def sync(self) -> None:
+        """Make the bytes durable (their name is not yet)."""
+        os.fsync(self._file)
+
+    def discard(self) -> None:
+        """Forget the bytes; harmless after they were kept and when repeated."""
+        self.close()
+        self.path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Let go of the file descriptor."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+class Spool:
+    """The local directory of instances."""
+
+    def __init__(
+        self,
+        data: Path,
+        *,
+        max_instance: int,
+        min_free: int,
+        free_space: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
+    ) -> None:
+        self.instances = data / "instances"
+        self._landing = data / "landing"
+        self._max_instance = max_instance
+        self._min_free = min_free
+        self._free_space = free_space
+        self._checked_at = -1.0
+        self._free = 0
+        self._lock = threading.Lock()
+        self._known: set[Path] = set()
+        for folder in (data, self.instances, self._landing):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fsync_folder(data)
+
+    def collect_leftovers(self) -> int:
+        """Remove what a crash left in the landing; call once, before any channel listens."""
+        leftovers = list(self._landing.iterdir())
+        for leftover in leftovers:
+            leftover.unlink()
+        return len(leftovers)
+
+    @property
+    def below_watermark(self) -> bool:
+        """Whether the disk has less free space than the watermark; looked up once a second."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._checked_at > 1 or self._checked_at < 0:
+                self._free = self._free_space(self.instances)
+                self._checked_at = now
+            return self._free < self._min_free
+
+    def land(self) -> FileLanding:
+        """Open a landing; raises Busy below the watermark."""
+        if self.below_watermark:
+            raise Busy("the disk is below its watermark", storage_full=True)
+        try:
+            return FileLanding(self._landing / uuid.uuid4().hex, self._max_instance)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE):
+                raise Busy(f"a landing cannot be opened: {error.strerror}") from None
+            raise
+
+    def keep(self, landing: FileLanding, site: str, study_instance_uid: str, sop_instance_uid: str) -> str:
+        """Make a landing an instance: durable bytes under a durable name.
+
+        Returns the path below the instances folder. Keeping the same content again is harmless.
+        Blocks for the syncs; run it in a worker thread.
+        """
+        for uid in (study_instance_uid, sop_instance_uid):
+            if not _UID.fullmatch(uid):  # it becomes part of a path
+                raise Rejected(RejectedReason.INVALID_UID, "a UID is malformed")
+        digest = landing.sha256()
+        landing.sync()
+        landing.close()
+        folder = self.instances / site / study_instance_uid
+        self._make_folder(folder)
+        name = f"{sop_instance_uid}-{digest[:16]}.dcm"
+        landing.path.rename(folder / name)
+        fsync_folder(folder)
+        return f"{site}/{study_instance_uid}/{name}"
+
+    def path(self, relative: str) -> Path:
+        """Where the bytes of a recorded instance are."""
+        return self.instances / relative
+
+    def forget(self, relative: str) -> None:
+        """Remove bytes that were never recorded."""
+        self.path(relative).unlink(missing_ok=True)
+
+    def _make_folder(self, folder: Path) -> None:
+        with self._lock:
+            if folder in self._known:
+                return
+            for made in (folder.parent, folder):
+                if not made.exists():
+                    made.mkdir(mode=0o700, exist_ok=True)
+                    fsync_folder(made.parent)
+            if len(self._known) > 10_000:
+                self._known.clear()
+            self._known.add(folder)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write a whole file so that it is either absent or complete, whatever happens."""
+    part = path.with_name(path.name + ".part")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    part.rename(path)
+    fsync_folder(path.parent)

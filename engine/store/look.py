@@ -1,0 +1,112 @@
+"""Queries for people: studies, their stories, deliveries, and counts for the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from engine.store.tables import deliveries, holds, instances, jobs, lanes, results, revisions, studies
+
+
+def list_studies(connection: Connection, *, site: str | None, uid: str | None, limit: int) -> Sequence[Any]:
+    """Studies, the latest first."""
+    count = (
+        select(func.count()).where(instances.c.study_id == studies.c.id).correlate(studies).scalar_subquery()
+    )
+    held = (
+        select(func.count())
+        .where(holds.c.study_id == studies.c.id, holds.c.released_at.is_(None))
+        .correlate(studies)
+        .scalar_subquery()
+    )
+    query = select(studies, count.label("instances"), held.label("holds"))
+    if site is not None:
+        query = query.where(studies.c.site == site)
+    if uid is not None:
+        query = query.where(studies.c.study_instance_uid == uid)
+    return connection.execute(query.order_by(studies.c.last_at.desc()).limit(limit)).all()
+
+
+def revisions_of(connection: Connection, study_id: int) -> Sequence[Any]:
+    """Revisions of a study, in order."""
+    return connection.execute(
+        select(revisions).where(revisions.c.study_id == study_id).order_by(revisions.c.revision)
+    ).all()
+
+
+def holds_of(connection: Connection, study_id: int) -> Sequence[Any]:
+    """Holds of a study, in order."""
+    return connection.execute(select(holds).where(holds.c.study_id == study_id).order_by(holds.c.id)).all()
+
+
+def arrivals_of(connection: Connection, study_id: int) -> Sequence[Any]:
+    """How a study's instances came, a row a revision: how many, bytes, first and last."""
+    return connection.execute(
+        select(
+            instances.c.revision,
+            func.count().label("instances"),
+            func.sum(instances.c.size).label("bytes"),
+            func.min(instances.c.received_at).label("first_at"),
+            func.max(instances.c.received_at).label("last_at"),
+        )
+        .where(instances.c.study_id == study_id)
+        .group_by(instances.c.revision)
+        .order_by(func.min(instances.c.received_at))
+    ).all()
+
+
+def list_deliveries(
+    connection: Connection, *, destination: str | None, state: str | None, uid: str | None, limit: int
+) -> Sequence[Any]:
+    """Deliveries, the latest first, with their study and when their lane is due."""
+    query = (
+        select(
+            deliveries,
+            studies.c.site,
+            studies.c.study_instance_uid,
+            lanes.c.due_at,
+            lanes.c.owner,
+        )
+        .join(studies, studies.c.id == deliveries.c.study_id)
+        .outerjoin(
+            lanes,
+            (lanes.c.destination == deliveries.c.destination) & (lanes.c.order_key == deliveries.c.order_key),
+        )
+    )
+    if destination is not None:
+        query = query.where(deliveries.c.destination == destination)
+    if state is not None:
+        query = query.where(deliveries.c.state == state)
+    if uid is not None:
+        query = query.where(studies.c.study_instance_uid == uid)
+    return connection.execute(query.order_by(deliveries.c.seq.desc()).limit(limit)).all()
+
+
+def metrics(connection: Connection) -> dict[str, float]:
+    """Counts by state, as Prometheus samples."""
+    samples: dict[str, float] = {
+        "pons_instances_total": _count(connection, instances),
+        "pons_results_total": _count(connection, results),
+        "pons_holds_open": float(
+            connection.execute(
+                select(func.count()).select_from(holds).where(holds.c.released_at.is_(None))
+            ).scalar_one()
+        ),
+    }
+    for table, name in ((studies, "studies"), (jobs, "jobs")):
+        rows = connection.execute(select(table.c.state, func.count()).group_by(table.c.state))
+        samples.update({f'pons_{name}{{state="{state}"}}': float(n) for state, n in rows})
+    rows = connection.execute(
+        select(deliveries.c.destination, deliveries.c.state, func.count()).group_by(
+            deliveries.c.destination, deliveries.c.state
+        )
+    )
+    for destination, state, n in rows:
+        samples[f'pons_deliveries{{destination="{destination}",state="{state}"}}'] = float(n)
+    return samples
+
+
+def _count(connection: Connection, table: Any) -> float:
+    return float(connection.execute(select(func.count()).select_from(table)).scalar_one())

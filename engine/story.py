@@ -1,0 +1,124 @@
+"""A study's whole story in order, from the first instance to the last acknowledgement.
+
+Enter: the rows of one study. Leave: events with their times, each a sentence for people and fields
+for programs. The story names UIDs and the table's own names, never a patient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from engine.store import deliveries, look, work
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened."""
+
+    at: float
+    what: str  # received | stable | decided | held | processed | queued | attempted | delivered | …
+    text: str
+
+
+def tell(connection: Connection, study: Any) -> list[Event]:
+    """Every event of a study, oldest first."""
+    events: list[Event] = []
+    events += _arrivals(connection, study)
+    events += _revisions(connection, study)
+    events += _decisions(connection, study)
+    events += _work(connection, study)
+    events += _deliveries(connection, study)
+    return sorted(events, key=lambda event: event.at)
+
+
+def _arrivals(connection: Connection, study: Any) -> list[Event]:
+    sender = study.calling_ae_title or study.remote_address
+    events = []
+    for row in look.arrivals_of(connection, study.id):
+        text = (
+            f"{row.instances} instances ({row.bytes / 1e6:.1f} MB) by {study.inbound} "
+            f"from {sender} at {study.remote_address}, the last after {row.last_at - row.first_at:.1f} s"
+        )
+        events.append(Event(row.first_at, "received", text))
+    if study.duplicates:
+        events.append(
+            Event(study.last_at, "received", f"{study.duplicates} duplicates acknowledged and not kept again")
+        )
+    return events
+
+
+def _revisions(connection: Connection, study: Any) -> list[Event]:
+    events = [
+        Event(
+            row.closed_at,
+            "stable",
+            f"revision {row.revision} with {row.instances} instances: {row.why} ({row.state})",
+        )
+        for row in look.revisions_of(connection, study.id)
+    ]
+    events += [
+        Event(row.held_at, "held", f"revision {row.revision}: {row.reason}")
+        for row in look.holds_of(connection, study.id)
+    ]
+    return events
+
+
+def _decisions(connection: Connection, study: Any) -> list[Event]:
+    events = []
+    for row in work.decisions_of(connection, study.id):
+        events.append(
+            Event(row.decided_at, "decided", f"revision {row.revision} by table {row.table_version}")
+        )
+        for outcome in row.decision["outcomes"]:
+            verdict = "hit " if outcome["hit"] else "miss"
+            text = f"  {verdict} {outcome['route']} ({outcome['position']}): {outcome['why']}"
+            events.append(Event(row.decided_at, "decided", text))
+    return events
+
+
+def _work(connection: Connection, study: Any) -> list[Event]:
+    events = []
+    for job in work.jobs_of(connection, study.id):
+        if job.finished_at is not None:
+            took = f" after {job.finished_at - job.queued_at:.1f} s" if job.state == "done" else ""
+            detail = f": {job.detail}" if job.detail else ""
+            events.append(Event(job.finished_at, "processed", f"{job.processor} {job.state}{took}{detail}"))
+        else:
+            events.append(
+                Event(job.queued_at, "processed", f"{job.processor} {job.state}, {job.attempts} runs so far")
+            )
+    for result in work.results_of(connection, study.id):
+        findings = len(result.document["report"]["findings"])
+        mode = ", shadow: nothing is delivered" if result.shadow else ""
+        events.append(
+            Event(
+                result.produced_at,
+                "result",
+                f"{result.status} result, revision {result.revision}, {findings} findings{mode}",
+            )
+        )
+    return events
+
+
+def _deliveries(connection: Connection, study: Any) -> list[Event]:
+    events = []
+    for row in deliveries.of_study(connection, study.id):
+        name = f"{row.destination} [{row.status}]"
+        after = f", after {', '.join(row.after)}" if row.after else ""
+        events.append(Event(row.created_at, "queued", f"{name}{after}"))
+        for attempt in deliveries.attempts_of(connection, row.delivery_id):
+            ended = attempt.ended_at if attempt.ended_at is not None else attempt.started_at
+            answer = " ".join(filter(None, (attempt.code, attempt.detail, attempt.warning)))
+            events.append(
+                Event(
+                    ended, "attempt", f"{name} attempt {attempt.attempt}: {attempt.outcome} {answer}".rstrip()
+                )
+            )
+        if row.state == "superseded":
+            events.append(Event(row.finished_at, "superseded", f"{name}: {row.reason}"))
+        if row.state == "dead":
+            events.append(Event(row.finished_at, "dead", f"{name}: {row.reason}"))
+    return events

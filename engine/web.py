@@ -1,0 +1,95 @@
+"""The one ASGI application: mounted channels, health, readiness, metrics.
+
+`/healthz` says that the process lives, `/readyz` that it can take and keep instances, `/metrics`
+counts for Prometheus. None of them tells anything of a patient.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+Readiness = Callable[[], Awaitable[list[str]]]
+Metrics = Callable[[], Awaitable[dict[str, float]]]
+
+
+def application(mounted: Sequence[BaseRoute], readiness: Readiness, metrics: Metrics) -> Starlette:
+    """The application with its channels.
+
+    Args:
+        readiness: what keeps the engine from taking instances; empty when nothing does.
+        metrics: sample name (with labels) to value.
+    """
+
+    async def healthz(_request: Request) -> Response:
+        return JSONResponse({"status": "alive"})
+
+    async def readyz(_request: Request) -> Response:
+        reasons = await readiness()
+        body = {"status": "not ready" if reasons else "ready", "reasons": reasons}
+        return JSONResponse(body, status_code=503 if reasons else 200)
+
+    async def metricsz(_request: Request) -> Response:
+        samples = await metrics()
+        text = "".join(f"{name} {value:g}\n" for name, value in sorted(samples.items()))
+        return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
+
+    return Starlette(
+        routes=[
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/metrics", metricsz),
+            *mounted,
+        ]
+    )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its own signal handling: the engine decides when to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self):  # type: ignore[no-untyped-def]  # as in uvicorn
+        yield
+
+
+@contextlib.asynccontextmanager
+async def serving(app: Starlette, listen: str) -> AsyncIterator[int]:
+    """Serve while entered; yields the port. Leaving lets running requests end (10 s at most)."""
+    host, _, port = listen.rpartition(":")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host.strip("[]"), int(port)))
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=15,
+        timeout_graceful_shutdown=10,
+        h11_max_incomplete_event_size=64 * 1024,
+        proxy_headers=False,  # the address decides the site: nobody may claim another
+        lifespan="off",
+        ws="none",
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        while not server.started and not task.done():
+            await asyncio.wait([task], timeout=0.01)  # uvicorn tells of its start by a flag only
+        if task.done():
+            await task
+        yield int(listener.getsockname()[1])
+    finally:
+        server.should_exit = True
+        await task
+        listener.close()
