@@ -25,6 +25,7 @@ pytest_plugins = [
     "tests.peers.mllp",
     "tests.peers.fhir",
     "tests.peers.webhook",
+    "tests.e2e.engine",
 ]
 
 REAL_STUDY_ZIP = ROOT.parent / "shared" / "data" / "dti" / "dti-4-slices.zip"

@@ -201,6 +201,7 @@ def test_the_webhook_receiver_believes_only_what_verifies(
     assert first.status_code == status
     assert second.status_code == (204 if status == 503 else 503)
     assert [call.event["type"] for call in peer.accepted] == (["result.final"] if status == 503 else [])
+    assert [peer.verifies_in_node(call) for call in peer.calls] == [status == 503, True]
 
 
 def test_dciodvfy_finds_the_error_of_a_truncated_image(real_study: Path, tmp_path: Path) -> None:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from tests.peers.process import wait_until
+from tests.peers.process import binary, wait_until
+
+HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,20 @@ class WebhookReceiver:
         """Wait until at least ``count`` calls have been accepted."""
         wait_until(lambda: len(self.accepted) >= count, f"{count} webhook calls", timeout)
         return self.accepted
+
+    def verifies_in_node(self, call: Call) -> bool:
+        """Whether the npm package of the same standard, another implementation, agrees."""
+        told = {"secret": self.secret, "headers": call.headers, "body": call.body.decode()}
+        done = subprocess.run(
+            [binary("node", "nodejs"), str(HERE / "verify_webhook.mjs")],
+            input=json.dumps(told),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert "ERR_MODULE_NOT_FOUND" not in done.stderr, "run npm install --prefix tests/peers first"
+        return done.returncode == 0
 
     def stop(self) -> None:
         self._server.shutdown()
