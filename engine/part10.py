@@ -61,7 +61,7 @@ def inspect(path: Path, keywords: Iterable[str] = ()) -> Header:
     """
     names = tuple(keywords)
     wanted = _wanted(names)
-    with path.open("rb", buffering=1 << 16) as file:
+    with path.open("rb") as file:
         source: Source = FileSource(file, path.stat().st_size)
         meta = _read_file_meta(source)
         transfer_syntax_uid = _text(meta.found.get("TransferSyntaxUID"))

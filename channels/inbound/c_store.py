@@ -1,0 +1,274 @@
+"""Receive instances by C-STORE, answer C-ECHO (PS3.4 B and A, PS3.7 9.1).
+
+Enter: associations of the table's sites. Leave: each data set byte-exact as received, behind a
+file meta header of its own, in the engine's intake; success only after the intake has it durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import traceback
+import uuid
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from typing import Any
+
+from pydantic import Field
+from pydicom.uid import UID
+
+from channels.transport.dimse_command import Command
+from channels.transport.dimse_scp import (
+    Acceptor,
+    Association,
+    AssociationLost,
+    Context,
+    Limits,
+    Rejection,
+    Status,
+)
+from channels.transport.file_meta import encode_file_meta
+from engine.channel import (
+    AETitle,
+    Duration,
+    HostPort,
+    InboundContext,
+    InboundType,
+    Intake,
+    Landing,
+    Settings,
+    Tls,
+    UnknownPeer,
+)
+from engine.errors import Busy, ConfigurationError, Rejected, RejectedReason
+from engine.model import Arrival, Receipt
+
+logger = logging.getLogger("pons.c_store")
+
+# PS3.4 table B.2-1; C000 where trying again would not help
+STATUS = {
+    RejectedReason.NOT_DICOM: 0xC000,
+    RejectedReason.TRUNCATED: 0xC000,
+    RejectedReason.TOO_LARGE: 0xC000,
+    RejectedReason.INVALID_UID: 0xA900,
+    RejectedReason.SOP_MISMATCH: 0xA900,
+    RejectedReason.STUDY_MISMATCH: 0xA900,
+    RejectedReason.CONFLICT: 0x0111,
+}
+OUT_OF_RESOURCES = 0xA700
+PROCESSING_FAILURE = 0x0110
+
+
+class CStoreSettings(Settings):
+    """`type: c_store`"""
+
+    listen: HostPort = "127.0.0.1:11112"
+    """Address and port to listen on; keep it on the tunnel's address or on loopback."""
+    ae_title: AETitle = "PONS"
+    """Our AE title; an association that calls another is rejected."""
+    tls: Tls | None = None
+    """TLS for every association: `certificate` and `key` are ours, with `ca` the peer must show one."""
+    max_pdu: int = Field(131072, ge=4096, le=1048576)
+    """Largest PDU we announce, in bytes; each association holds one in memory."""
+    max_associations: int = Field(64, ge=1, le=1000)
+    """Associations served at once; one more is rejected as transient."""
+    acse_timeout: Duration = 30.0
+    """How long a connection may take to ask for its association."""
+    network_timeout: Duration = 300.0
+    """How long an association may be silent between two messages."""
+    dimse_timeout: Duration = 60.0
+    """How long each PDU inside a message may take."""
+    grace: Duration = 10.0
+    """At shutdown, how long a C-STORE under way may take to finish."""
+
+
+class CStore:
+    """The listening channel; `address` is what it is bound to while it listens."""
+
+    def __init__(self, settings: CStoreSettings, context: InboundContext) -> None:
+        self.address: tuple[str, int] | None = None
+        self._settings = settings
+        self._context = context
+
+    @asynccontextmanager
+    async def listening(self, intake: Intake) -> AsyncIterator[None]:
+        """Entered: bound and serving. Left: every association has ended."""
+        settings = self._settings
+        host, _, port = settings.listen.rpartition(":")
+        reception = _Reception(settings.ae_title, self._context, intake, asyncio.get_running_loop())
+        limits = Limits(
+            max_pdu=settings.max_pdu,
+            max_associations=settings.max_associations,
+            acse_timeout=settings.acse_timeout,
+            network_timeout=settings.network_timeout,
+            dimse_timeout=settings.dimse_timeout,
+            max_drain=self._context.max_instance_bytes,
+        )
+        tls = settings.tls.server_context() if settings.tls else None
+        acceptor = Acceptor(host.strip("[]"), int(port), reception, limits, tls)
+        try:
+            self.address = acceptor.start()
+        except OSError as error:
+            raise ConfigurationError(
+                f"inbound.{self._context.name}.listen: {settings.listen} cannot be bound: {error.strerror}"
+            ) from None
+        logger.info("listening", extra={"pons": {"inbound": self._context.name, "listen": settings.listen}})
+        try:
+            yield
+        finally:
+            stopping = asyncio.create_task(asyncio.to_thread(acceptor.stop, settings.grace))
+            await asyncio.wait({stopping}, timeout=settings.grace + 1)
+            reception.give_up()
+            await stopping
+            self.address = None
+
+
+class _Reception:
+    """What the associations of one listener are served with; called from their threads."""
+
+    def __init__(
+        self, ae_title: str, context: InboundContext, intake: Intake, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._ae_title = ae_title
+        self._context = context
+        self._intake = intake
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._sessions: dict[Association, tuple[str, str]] = {}  # site and session
+        self._accepting: set[Future[Receipt]] = set()
+
+    def admit(self, association: Association) -> Rejection | None:
+        """Address first: who is no site learns nothing about AE titles."""
+        try:
+            site = self._context.sites.identify(association.remote_address, association.calling_ae_title)
+        except UnknownPeer as error:
+            if error.what == "address":
+                return self._refuse(Rejection.NO_REASON, association, error.what)
+            if association.called_ae_title == self._ae_title:
+                return self._refuse(Rejection.CALLING_AE_TITLE, association, error.what)
+            return self._refuse(Rejection.CALLED_AE_TITLE, association, "called_ae_title")
+        if association.called_ae_title != self._ae_title:
+            return self._refuse(Rejection.CALLED_AE_TITLE, association, "called_ae_title")
+        session = f"{self._context.name}-{uuid.uuid4().hex}"
+        with self._lock:
+            self._sessions[association] = site.key, session
+        return None
+
+    def _refuse(self, rejection: Rejection, association: Association, what: str) -> Rejection:
+        logger.warning(
+            "unknown peer",
+            extra={
+                "pons": {
+                    "inbound": self._context.name,
+                    "unknown": what,
+                    "remote_address": association.remote_address,
+                    "calling_ae_title": association.calling_ae_title,
+                    "called_ae_title": association.called_ae_title,
+                }
+            },
+        )
+        return rejection
+
+    def is_served(self, abstract_syntax: str) -> bool:
+        """Storage SOP classes: the Standard's, those it will add, and private ones."""
+        return is_storage(abstract_syntax)
+
+    def store(
+        self, association: Association, context: Context, command: Command, fragments: Iterator[memoryview]
+    ) -> Status:
+        """Land one instance and have it accepted."""
+        landing: Landing | None = None
+        try:
+            landing = self._intake.land()
+            landing.write(
+                encode_file_meta(
+                    sop_class_uid=command.sop_class_uid,
+                    sop_instance_uid=command.sop_instance_uid,
+                    transfer_syntax_uid=context.transfer_syntax_uid,
+                    calling_ae_title=association.calling_ae_title,
+                    called_ae_title=association.called_ae_title,
+                )
+            )
+            for fragment in fragments:
+                landing.write(fragment)
+            self._accept(association, command, landing)
+        except Rejected as error:
+            return Status(STATUS[error.reason], str(error))
+        except Busy as error:
+            return Status(OUT_OF_RESOURCES, str(error))
+        except AssociationLost:
+            raise
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            facts = {"inbound": self._context.name, "error": type(error).__name__}
+            logger.error(
+                "defect: instance not stored",
+                extra={"pons": {**facts, "where": f"{where.filename}:{where.lineno}"}},
+            )
+            return Status(PROCESSING_FAILURE, "internal error, see the engine's log")
+        finally:
+            if landing is not None:
+                landing.discard()
+        return Status(0x0000)
+
+    def _accept(self, association: Association, command: Command, landing: Landing) -> Receipt:
+        site, session = self._sessions[association]
+        arrival = Arrival(
+            site=site,
+            inbound=self._context.name,
+            session=session,
+            landing=landing,
+            remote_address=association.remote_address,
+            calling_ae_title=association.calling_ae_title,
+            called_ae_title=association.called_ae_title,
+            sop_class_uid=command.sop_class_uid,
+            sop_instance_uid=command.sop_instance_uid,
+        )
+        accepting: Coroutine[Any, Any, Receipt] = self._intake.accept(arrival)
+        future = asyncio.run_coroutine_threadsafe(accepting, self._loop)
+        with self._lock:
+            self._accepting.add(future)
+        try:
+            return future.result()
+        finally:
+            with self._lock:
+                self._accepting.discard(future)
+
+    def give_up(self) -> None:
+        """Stop waiting for the intake: the grace of a shutdown is over."""
+        with self._lock:
+            waiting = list(self._accepting)
+        for future in waiting:
+            future.cancel()
+
+    def ended(self, association: Association) -> None:
+        """The association is over: its studies may become stable."""
+        with self._lock:
+            _, session = self._sessions.pop(association)
+        self._intake.leave(session)
+
+
+def is_storage(abstract_syntax: str) -> bool:
+    """Whether a SOP class is one of storage.
+
+    Under the Standard's own root that is what PS3.6 names so, and what it does not know yet in
+    the arc of storage SOP classes; outside of it, private SOP classes of whatever vendor.
+    """
+    if not abstract_syntax.startswith("1.2.840.10008."):
+        return bool(abstract_syntax)
+    uid = UID(abstract_syntax)
+    name, kind = uid.name, uid.type
+    if name == abstract_syntax:  # PS3.6 as we have it does not know it
+        return abstract_syntax.startswith("1.2.840.10008.5.1.4.1.1.")
+    if kind != "SOP Class" or "Storage Commitment" in name or name == "Media Storage Directory Storage":
+        return False
+    return "Storage" in name and not any(word in name for word in (" FIND", " MOVE", " GET"))
+
+
+def _build(settings: CStoreSettings, context: InboundContext) -> CStore:
+    return CStore(settings, context)
+
+
+CHANNEL = InboundType("c_store", CStoreSettings, _build)
