@@ -40,7 +40,7 @@ from engine.transform import copy_instances
 logger = logging.getLogger("pons.processing")
 
 LEASE = 60.0  # seconds; renewed while the processor runs
-RETRY = Retry(first=10.0, factor=2.0, cap=900.0, give_up_after=86400.0)
+RETRY = Retry.model_validate({"first": "10s", "give_up_after": "24h"})
 BROKEN_RUNS = 5
 DELIVERED_BY_DEFAULT = ("preliminary", "final", "corrected", "retracted")
 

@@ -59,13 +59,7 @@ def _check_host_port(value: str) -> str:
     return value
 
 
-Duration = Annotated[
-    float,
-    BeforeValidator(
-        lambda v: float(v) if isinstance(v, float) else parse_duration(v),
-        json_schema_input_type=str,
-    ),
-]
+Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=str)]
 Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=int | str)]
 AETitle = Annotated[str, AfterValidator(_check_ae_title)]
 HostPort = Annotated[str, AfterValidator(_check_host_port)]

@@ -242,7 +242,8 @@ def release(connection: Connection, claimed: Claim, now: float) -> None:
 
 def free_all(connection: Connection, now: float) -> None:
     """At the start of the only process on this database: no lease of an earlier one counts."""
-    connection.execute(update(lanes).where(lanes.c.owner.is_not(None)).values(owner=None, due_at=now))
+    held = or_(lanes.c.owner.is_not(None), lanes.c.due_at == NEVER)
+    connection.execute(update(lanes).where(lanes.c.pending > 0, held).values(owner=None, due_at=now))
 
 
 def acknowledged(connection: Connection, destination: str, lineage: str) -> Sequence[Row[Any]]:

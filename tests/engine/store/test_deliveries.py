@@ -1,0 +1,217 @@
+"""Lanes: order kept, one in flight, leases that end, fences that hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Connection, insert, select, update
+
+from engine.store import deliveries
+from engine.store.database import Database
+from engine.store.tables import attempts, lanes, results, studies
+from engine.store.tables import deliveries as table
+
+
+@pytest.fixture
+def connection(database: Database) -> Iterator[Connection]:
+    with database.engine.connect() as opened:
+        opened.execute(
+            insert(studies).values(
+                id=1,
+                site="s",
+                study_instance_uid="1.2",
+                state="stable",
+                revision=1,
+                inbound="pacs",
+                calling_ae_title="",
+                called_ae_title="",
+                remote_address="",
+                opened_at=0,
+                last_at=0,
+            )
+        )
+        for number in range(1, 9):
+            opened.execute(
+                insert(results).values(
+                    result_id=f"r{number}",
+                    study_id=1,
+                    study_revision=1,
+                    lineage="1/qc",
+                    revision=number,
+                    status="final",
+                    shadow=False,
+                    produced_at=0,
+                    document={},
+                )
+            )
+        yield opened
+
+
+def queue(connection: Connection, name: str, *, now: float = 0, **values: object) -> None:
+    values = {
+        "destination": "ris",
+        "order_key": "s/1.2",
+        "lineage": f"1/{name}",
+        "study_id": 1,
+        "study_revision": 1,
+        "result_id": "r1",
+        "status": "final",
+        "transform": [],
+        "after": [],
+    } | values
+    deliveries.enqueue(connection, now, delivery_id=name, **values)
+
+
+def claim(connection: Connection, now: float, owner: str = "n1", destination: str = "ris", limit: int = 9):
+    return deliveries.claim(connection, destination, owner, now, 60.0, limit)
+
+
+def states(connection: Connection) -> dict[str, str]:
+    rows = connection.execute(select(table.c.delivery_id, table.c.state).order_by(table.c.seq))
+    return {row.delivery_id: row.state for row in rows}
+
+
+def test_a_lane_has_one_delivery_in_flight_and_keeps_their_order(connection: Connection) -> None:
+    for name in ("a", "b", "c"):
+        queue(connection, name)
+    order = []
+    for now in range(3):
+        (one,) = claim(connection, now)
+        assert claim(connection, now) == []
+        order.append(one.delivery.delivery_id)
+        assert deliveries.settle(connection, one, now, outcome="delivered", code="AA")
+    assert order == ["a", "b", "c"]
+    assert claim(connection, 99) == []
+    assert connection.execute(select(lanes.c.pending)).scalar_one() == 0
+
+
+def test_lanes_are_independent(connection: Connection) -> None:
+    queue(connection, "a")
+    queue(connection, "b", order_key="s/other")
+    queue(connection, "c", destination="pacs")
+    assert {one.delivery.delivery_id for one in claim(connection, 0)} == {"a", "b"}
+    assert {one.delivery.delivery_id for one in claim(connection, 0, destination="pacs")} == {"c"}
+
+
+def test_a_retry_waits_for_its_time_and_keeps_its_place(connection: Connection) -> None:
+    queue(connection, "a")
+    queue(connection, "b")
+    (one,) = claim(connection, 0)
+    deliveries.settle(connection, one, 1, outcome="again", detail="refused", next_at=50)
+    assert claim(connection, 49) == []
+    (again,) = claim(connection, 50)
+    assert (again.delivery.delivery_id, again.attempt) == ("a", 2)
+
+
+def test_a_refused_delivery_is_dead_with_its_reason_and_frees_its_lane(connection: Connection) -> None:
+    queue(connection, "a")
+    queue(connection, "b")
+    (one,) = claim(connection, 0)
+    deliveries.settle(connection, one, 1, outcome="refused", code="A900", detail="no such class")
+    assert states(connection)["a"] == "dead"
+    row = deliveries.of_study(connection, 1)[0]
+    assert row.reason == "no such class"
+    (after,) = claim(connection, 1)
+    assert after.delivery.delivery_id == "b"
+
+
+def test_a_lease_that_ends_is_taken_over_and_the_fence_stops_the_first_owner(connection: Connection) -> None:
+    queue(connection, "a")
+    (first,) = claim(connection, 0, owner="n1")
+    assert claim(connection, 59, owner="n2") == []
+    (second,) = claim(connection, 60, owner="n2")
+    assert second.attempt == 2
+    assert not deliveries.settle(connection, first, 61, outcome="delivered")
+    assert states(connection)["a"] == "queued"
+    assert deliveries.settle(connection, second, 62, outcome="delivered")
+    outcomes = connection.execute(select(attempts.c.outcome).order_by(attempts.c.attempt)).scalars().all()
+    assert outcomes == ["delivered", "delivered"], "both attempts are on record"
+
+
+def test_an_attempt_is_on_record_as_unknown_before_it_ends(connection: Connection) -> None:
+    queue(connection, "a")
+    claim(connection, 7)
+    (row,) = deliveries.attempts_of(connection, "a")
+    assert (row.outcome, row.started_at, row.ended_at) == ("unknown", 7, None)
+
+
+def test_a_newer_version_supersedes_what_has_not_gone_out(connection: Connection) -> None:
+    queue(connection, "preliminary", lineage="1/qc", status="preliminary")
+    queue(connection, "final", lineage="1/qc")
+    assert states(connection) == {"preliminary": "superseded", "final": "queued"}
+    (one,) = claim(connection, 0)
+    assert one.delivery.delivery_id == "final"
+    deliveries.settle(connection, one, 0, outcome="delivered")
+    assert connection.execute(select(lanes.c.pending)).scalar_one() == 0
+
+
+def test_a_blocked_preliminary_does_not_block_its_own_correction(connection: Connection) -> None:
+    queue(connection, "preliminary", lineage="1/qc", status="preliminary")
+    (one,) = claim(connection, 0)
+    deliveries.settle(connection, one, 1, outcome="again", next_at=9999)
+    queue(connection, "final", lineage="1/qc", now=2)
+    (next_one,) = claim(connection, 2)
+    assert next_one.delivery.delivery_id == "final"
+
+
+def test_one_that_is_in_flight_ends_before_its_correction_goes(connection: Connection) -> None:
+    queue(connection, "final", lineage="1/qc")
+    (one,) = claim(connection, 0)
+    queue(connection, "corrected", lineage="1/qc", now=1)
+    assert claim(connection, 1) == []
+    deliveries.settle(connection, one, 2, outcome="delivered")
+    (next_one,) = claim(connection, 2)
+    assert next_one.delivery.delivery_id == "corrected"
+    assert [row.delivery_id for row in deliveries.acknowledged(connection, "ris", "1/qc")] == ["final"]
+
+
+def test_one_that_fails_in_flight_gives_way_to_its_correction(connection: Connection) -> None:
+    queue(connection, "final", lineage="1/qc")
+    (one,) = claim(connection, 0)
+    queue(connection, "corrected", lineage="1/qc", now=1)
+    deliveries.settle(connection, one, 2, outcome="again", next_at=9999)
+    assert states(connection) == {"final": "superseded", "corrected": "queued"}
+    (next_one,) = claim(connection, 2)
+    assert next_one.delivery.delivery_id == "corrected"
+
+
+def test_after_waits_for_the_other_acknowledgement_and_is_woken_by_it(connection: Connection) -> None:
+    queue(connection, "oru", after=["pacs"])
+    queue(connection, "sr", destination="pacs")
+    assert claim(connection, 0) == []
+    assert claim(connection, 1e6) == [], "it does not come due by itself"
+    (sr,) = claim(connection, 2, destination="pacs")
+    deliveries.settle(connection, sr, 3, outcome="again", next_at=4)
+    assert claim(connection, 3) == []
+    (sr,) = claim(connection, 4, destination="pacs")
+    deliveries.settle(connection, sr, 5, outcome="delivered")
+    (oru,) = claim(connection, 5)
+    assert oru.delivery.delivery_id == "oru"
+
+
+def test_a_released_delivery_goes_out_again_at_once(connection: Connection) -> None:
+    queue(connection, "a")
+    (one,) = claim(connection, 0)
+    deliveries.release(connection, one, 1)
+    (again,) = claim(connection, 1)
+    assert again.attempt == 2
+
+
+def test_at_start_no_lease_of_an_earlier_process_counts(connection: Connection) -> None:
+    queue(connection, "a")
+    claim(connection, 0, owner="dead")
+    deliveries.free_all(connection, 1)
+    (again,) = claim(connection, 1, owner="new")
+    assert again.delivery.delivery_id == "a"
+
+
+def test_a_lane_that_waits_for_after_looks_again_after_a_restart(connection: Connection) -> None:
+    queue(connection, "oru", after=["pacs"])
+    queue(connection, "sr", destination="pacs")
+    claim(connection, 0)
+    (sr,) = claim(connection, 0, destination="pacs")
+    # Acknowledged without a wake-up of the lane, as after a restore from a backup.
+    connection.execute(update(table).where(table.c.delivery_id == "sr").values(state="delivered"))
+    deliveries.free_all(connection, 1)
+    assert [one.delivery.delivery_id for one in claim(connection, 1)] == ["oru"], sr

@@ -1,0 +1,130 @@
+"""Bytes on disk: durable under their name, or not there at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.errors import Busy, Rejected, RejectedReason
+from engine.spool import Spool, write_durably
+
+
+def test_an_instance_keeps_its_bytes_and_is_private(spool: Spool, instance: Callable[..., bytes]) -> None:
+    content = instance()
+    landing = spool.land()
+    for start in range(0, len(content), 7):  # however the bytes come
+        landing.write(content[start : start + 7])
+    path = spool.path(spool.keep(landing, "st-marys", "1.2.3", "1.2.3.4"))
+    assert path.read_bytes() == content
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert not list((spool.instances.parent / "landing").iterdir())
+
+
+def test_the_digest_is_of_the_data_set_whatever_the_file_meta_says(
+    spool: Spool, instance: Callable[..., bytes]
+) -> None:
+    one, other = instance(sender="A"), instance(sender="ANOTHER_TITLE")
+    assert one != other
+    digests = []
+    for content, step in ((one, 1), (other, 64)):
+        landing = spool.land()
+        for start in range(0, len(content), step):
+            landing.write(content[start : start + step])
+        digests.append(landing.sha256())
+        landing.discard()
+    assert digests[0] == digests[1]
+    assert digests[0] == hashlib.sha256(one[one.index(b"\x08\x00\x16\x00UI") :]).hexdigest()
+
+
+def test_a_file_without_meta_is_digested_whole(spool: Spool) -> None:
+    for content in (b"short", b"x" * 500):
+        landing = spool.land()
+        landing.write(content)
+        assert landing.sha256() == hashlib.sha256(content).hexdigest()
+        landing.discard()
+
+
+def test_a_landing_past_the_limit_is_rejected_before_it_is_written(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, max_instance=10, min_free=0)
+    landing = spool.land()
+    landing.write(b"0123456789")
+    with pytest.raises(Rejected) as refusal:
+        landing.write(b"x")
+    assert refusal.value.reason is RejectedReason.TOO_LARGE
+    assert landing.size == 10
+    landing.discard()
+    landing.discard()
+    assert not list((tmp_path / "landing").iterdir())
+
+
+def test_nothing_lands_below_the_watermark(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, max_instance=10, min_free=100, free_space=lambda _: 99)
+    with pytest.raises(Busy) as refusal:
+        spool.land()
+    assert refusal.value.storage_full
+    assert not list((tmp_path / "landing").iterdir())
+
+
+def test_a_full_disk_is_busy_not_a_crash(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    landing = spool.land()
+
+    def full(_descriptor: int, _data: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(Busy) as refusal:
+        landing.write(b"x")
+    assert refusal.value.storage_full
+    landing.discard()
+
+
+@pytest.mark.parametrize("uid", ["..", ".", "1..2", "../1", "1/2", "", "1.2\n", "a"])
+def test_no_uid_becomes_a_path_outside_the_spool(spool: Spool, uid: str) -> None:
+    for study, sop in ((uid, "1.2"), ("1.2", uid)):
+        landing = spool.land()
+        landing.write(b"x" * 200)
+        with pytest.raises(Rejected):
+            spool.keep(landing, "st-marys", study, sop)
+        landing.discard()
+    assert not list(spool.instances.rglob("*.dcm"))
+
+
+def test_what_a_crash_left_in_the_landing_is_collected(spool: Spool) -> None:
+    spool.land().write(b"half an inst")
+    assert spool.collect_leftovers() == 1
+    assert spool.collect_leftovers() == 0
+
+
+def test_bytes_and_names_are_synced_before_keep_returns(
+    spool: Spool, instance: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def watch(descriptor: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watch)
+    landing = spool.land()
+    landing.write(instance())
+    folder = spool.path(spool.keep(landing, "st-marys", "1.2.3", "1.2.3.4")).parent
+    # The bytes first, then the new folders from the top, at last the name itself.
+    assert synced == [
+        str(landing.path),
+        str(spool.instances),
+        str(folder.parent),
+        str(folder),
+    ]
+
+
+def test_a_durable_write_replaces_whole_files_only(tmp_path: Path) -> None:
+    write_durably(tmp_path / "a", b"one")
+    write_durably(tmp_path / "a", b"two")
+    assert [file.name for file in tmp_path.iterdir()] == ["a"]
+    assert (tmp_path / "a").read_bytes() == b"two"
