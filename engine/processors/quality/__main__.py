@@ -45,7 +45,9 @@ def measure(in_dir: Path, out_dir: Path, protocol: Protocol, max_frames: int) ->
     artefacts: tuple[Artefact, ...] = ()
     try:
         write_montage(arranged, reader, out_dir / "montage.png")
-        artefacts = (Artefact(name="montage.png", media_type="image/png", title="Slices across, volumes down"),)
+        artefacts = (
+            Artefact(name="montage.png", media_type="image/png", title="Slices across, volumes down"),
+        )
     except Undecodable as error:
         remarks.append(f"No montage: {error}.")
     return build_report(Measured(values | image_values, notes | image_notes), protocol, artefacts, remarks)
@@ -63,7 +65,8 @@ def _choose(reading: Reading) -> tuple[list[Frame], list[str]]:
     remarks = []
     if len(reading.headers) > 1:
         remarks.append(
-            f"Measured the series with most diffusion images; {len(reading.headers) - 1} other MR series left out."
+            "Measured the series with most diffusion images; "
+            f"{len(reading.headers) - 1} other MR series left out."
         )
     if reading.others:
         remarks.append(f"{reading.others} instances that are no MR images left out.")
@@ -80,13 +83,13 @@ def main(arguments: list[str]) -> int:
         report = measure(Path(in_dir), Path(out_dir), load_protocol(Path(protocol)), int(max_frames))
         (Path(out_dir) / "result.json").write_text(report.model_dump_json(exclude_none=True), "utf-8")
     except PonsError as error:
-        print(error, file=sys.stderr)  # noqa: T201  standard error is this process's only voice
+        sys.stderr.write(f"{error}\n")
         return EX_DATAERR
     except Exception as error:
         # The place and the kind, not the message: it may quote an element's value.
         last = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(last.filename).name}:{last.lineno}"
-        print(f"{type(error).__name__} at {place}", file=sys.stderr)  # noqa: T201  as above
+        sys.stderr.write(f"{type(error).__name__} at {place}\n")
         return 1
     return 0
 

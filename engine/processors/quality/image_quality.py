@@ -5,13 +5,17 @@ Definitions, so that a number can be argued with:
 - *foreground*: voxels of the mean unweighted volume above a fifth of its 98th percentile.
 - *noise* sigma: magnitude noise in air is Rayleigh distributed, E[x^2] = 2 sigma^2; so sigma is the
   root mean square of a corner patch over sqrt(2), the median over corners and slices of the
-  unweighted volumes (Gudbjartsson and Patz 1995). Air that the scanner has blanked gives none.
+  unweighted volumes (Gudbjartsson and Patz 1995). Where the scanner has blanked the air, sigma is
+  the spread of the difference of two unweighted volumes in the foreground over sqrt(2) (NEMA MS 1,
+  method 1); with a single unweighted volume there is none.
 - *SNR*: mean foreground signal over sigma, for the unweighted and for the weighted volumes.
 - *ghost ratio*: mean of the air beside the head along the phase-encoding direction less that along
   the other, over the mean signal (the ACR ghosting ratio); median over the middle half of the slices.
 - *entropy focus*: the entropy of a volume's intensities over the largest it could be (Atkinson
   1997, scaled to 0..1); blurring by motion raises it. The mean over volumes.
-- *displacement*: the largest shift of the centre of mass between neighbouring volumes of one shell.
+- *displacement*: the largest translation between neighbouring volumes of one shell: the peak of
+  their cross-correlation, refined between voxels by a parabola. A centre of mass would not do: with
+  diffusion weighting it follows the gradient direction as much as the head.
 - *volume correlation*: the smallest Pearson correlation between such neighbours in the foreground.
 - *dropout slices*: slices whose mean is under 60 % of the median of their place in their shell.
 - *clipping*: share of foreground voxels that hold the largest stored value of the series.
@@ -50,11 +54,11 @@ def image_measures(stack: Stack, reader: PixelReader) -> tuple[dict[str, tuple[V
         numbers, notes = _measure(stack, reader)
     except Undecodable as error:
         return {}, dict.fromkeys(names, str(error))
-    values = {
+    values: dict[str, tuple[Value, ...]] = {
         name: (MEASURES[name].value(number),) for name, number in numbers.items() if math.isfinite(number)
     }
     missing = "there are too few volumes, or the images are empty"
-    return values, {name: notes.get(name, missing) for name in names if name not in values}
+    return values, notes | {name: missing for name in names if name not in values and name not in notes}
 
 
 @dataclass(slots=True)
@@ -62,7 +66,7 @@ class _Shell:
     """What is remembered of the volumes of one b-value."""
 
     last: Array | None = None
-    last_centre: NDArray[np.float64] | None = None
+    last_spectrum: NDArray[np.complex64] | None = None
     displacement: float = math.nan
     correlation: float = math.nan
     means: list[float] = field(default_factory=list)
@@ -86,7 +90,7 @@ class _Ceiling:
 
 def _measure(stack: Stack, reader: PixelReader) -> tuple[dict[str, float], dict[str, str]]:
     ceiling = _Ceiling()
-    reference, noise = _reference(stack, reader)
+    reference, air_noise, volumes_b0 = _reference(stack, reader)
     foreground = _foreground(reference)
     if not foreground.any():
         return {}, {}
@@ -98,7 +102,7 @@ def _measure(stack: Stack, reader: PixelReader) -> tuple[dict[str, float], dict[
         entropies.append(_entropy_focus(values))
         shell = shells[0.0 if volume.unweighted or volume.b_value is None else round(volume.b_value, -1)]
         _compare(shell, values, foreground, size)
-    sigma = _sigma(noise)
+    sigma = float(np.median(air_noise)) if air_noise else _difference_noise(volumes_b0, foreground)
     weighted = [mean for b, shell in shells.items() if b for mean in shell.means]
     numbers = {
         "snr_b0": float(reference[foreground].mean()) / sigma if sigma else math.nan,
@@ -111,25 +115,27 @@ def _measure(stack: Stack, reader: PixelReader) -> tuple[dict[str, float], dict[
         "clipping": 100.0 * ceiling.count / (int(foreground.sum()) * len(stack.volumes)),
     }
     blanked = "the air around the head is blanked or does not exist, so noise cannot be told"
-    notes = {
-        "snr_b0": blanked,
-        "snr_weighted": blanked,
-        "ghost_ratio": "there is no air beside the head, or the phase-encoding direction is not stated",
-    }
+    notes = {"ghost_ratio": "there is no air beside the head, or the phase-encoding direction is not stated"}
+    if not air_noise:
+        how = "noise from the difference of two b0 images, the air being blanked" if sigma else blanked
+        notes |= {"snr_b0": how, "snr_weighted": how}
     return numbers, notes
 
 
-def _reference(stack: Stack, reader: PixelReader) -> tuple[Array, list[float]]:
-    """The mean of the unweighted volumes (of all, when none is), and the corners' noise in them."""
-    chosen = [volume for volume in stack.volumes if volume.unweighted] or list(stack.volumes)
+def _reference(stack: Stack, reader: PixelReader) -> tuple[Array, list[float], list[Array]]:
+    """Mean of the unweighted volumes (of all, when none is), noise in their corners, the first two."""
+    chosen = [volume for volume in stack.volumes if volume.unweighted]
+    first: list[Array] = []
     total: Array | None = None
     noise: list[float] = []
-    for volume in chosen:
+    for volume in chosen or stack.volumes:
         values = _read(volume, len(stack.positions), reader, None)
         noise.extend(_corner_noise(values))
         total = values if total is None else total + values
+        if chosen and len(first) < 2:
+            first.append(values)
     assert total is not None  # a stack has at least one volume
-    return total / np.float32(len(chosen)), noise
+    return total / np.float32(len(chosen or stack.volumes)), noise, first
 
 
 def _read(volume: Volume, depth: int, reader: PixelReader, ceiling: _Ceiling | None) -> Array:
@@ -163,8 +169,11 @@ def _corner_noise(values: Array) -> list[float]:
     return found
 
 
-def _sigma(noise: list[float]) -> float:
-    return float(np.median(noise)) if noise else 0.0
+def _difference_noise(volumes: list[Array], foreground: Mask) -> float:
+    """Sigma from two repetitions; zero when there are none."""
+    if len(volumes) < 2:
+        return 0.0
+    return float((volumes[0][foreground] - volumes[1][foreground]).std()) / math.sqrt(2)
 
 
 def _entropy_focus(values: Array) -> float:
@@ -183,25 +192,32 @@ def _compare(shell: _Shell, values: Array, foreground: Mask, size: tuple[float, 
     shell.means.append(float(inside.mean()))
     counts = np.maximum(foreground.sum(axis=(1, 2)), 1)
     shell.slice_means.append((values * foreground).sum(axis=(1, 2), dtype=np.float64) / counts)
-    centre = _centre(values, size)
-    if shell.last is not None and shell.last_centre is not None:
-        moved = float(np.linalg.norm(centre - shell.last_centre))
+    spectrum = np.fft.rfftn(values - values.mean(), axes=(0, 1, 2)).astype(np.complex64)
+    if shell.last is not None and shell.last_spectrum is not None:
+        shift = _translation(spectrum, shell.last_spectrum, values.shape)
+        moved = math.sqrt(sum((voxels * mm) ** 2 for voxels, mm in zip(shift, size, strict=True)))
         shell.displacement = _worst([shell.displacement, moved], max)
         if inside.std() > 0 and shell.last.std() > 0:
             correlation = float(np.corrcoef(inside, shell.last)[0, 1])
             shell.correlation = _worst([shell.correlation, correlation], min)
-    shell.last, shell.last_centre = inside, centre
+    shell.last, shell.last_spectrum = inside, spectrum
 
 
-def _centre(values: Array, size: tuple[float, float, float]) -> NDArray[np.float64]:
-    """Centre, in mm, of the volume's own foreground (its shape, so that contrast weighs little)."""
-    mask = _foreground(values)
-    if not mask.any():
-        return np.zeros(3)
-    sums = [mask.sum(axis=axes, dtype=np.float64) for axes in ((1, 2), (0, 2), (0, 1))]
-    return np.array(
-        [mm * float(np.arange(len(s)) @ s) / float(s.sum()) for mm, s in zip(size, sums, strict=True)]
-    )
+def _translation(
+    one: NDArray[np.complex64], other: NDArray[np.complex64], shape: tuple[int, ...]
+) -> list[float]:
+    """By how many voxels, per axis, the one volume lies beside the other (correlation theorem)."""
+    surface = np.fft.irfftn(one * other.conj(), s=shape, axes=(0, 1, 2))
+    peak = [int(place) for place in np.unravel_index(int(surface.argmax()), shape)]
+    shift: list[float] = []
+    for axis, place in enumerate(peak):
+        length = shape[axis]
+        around = [(*peak[:axis], (place + step) % length, *peak[axis + 1 :]) for step in (-1, 0, 1)]
+        before, top, after = (float(surface[at]) for at in around)
+        bend = before - 2 * top + after
+        finer = 0.5 * (before - after) / bend if length > 2 and bend < 0 else 0.0
+        shift.append((place + finer + length / 2) % length - length / 2)
+    return shift
 
 
 def _dropouts(slice_means: list[NDArray[np.float64]]) -> int:

@@ -25,7 +25,8 @@ class Measure:
 
     def value(self, number: float) -> Decimal:
         """The number as it is reported and judged: rounded once, here."""
-        return Decimal(repr(float(number))).quantize(Decimal(1).scaleb(-self.decimals), ROUND_HALF_EVEN)
+        rounded = Decimal(repr(float(number))).quantize(Decimal(1).scaleb(-self.decimals), ROUND_HALF_EVEN)
+        return rounded + 0  # minus zero becomes zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Measured:
     """All measurements of a series."""
 
     values: Mapping[str, tuple[Value, ...]]
-    notes: Mapping[str, str]  # measure -> why it was not taken
+    notes: Mapping[str, str]  # measure -> why it was not taken, or how it was when that is unusual
 
 
 def _ucum(value: str, meaning: str) -> Code:

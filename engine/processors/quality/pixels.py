@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import FileDataset
-from pydicom.pixels import pixel_array
+from pydicom.pixels.utils import pixel_array
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from engine.errors import PonsError
@@ -77,7 +77,6 @@ def _native(source: Source, index: int) -> Stored:
     spare = source.bits_allocated - source.bits_stored
     if spare <= 0:
         return values
-    # Bits above the stored ones may hold overlays (retired) or rubbish: PS3.5 8.1.1.
-    if source.signed:
-        return (values << spare) >> spare
-    return values & np.array((1 << source.bits_stored) - 1, dtype=values.dtype)
+    # Bits above the stored ones may hold overlays (retired) or rubbish (PS3.5 8.1.1).
+    shifted: Stored = np.left_shift(values, spare)
+    return np.right_shift(shifted, spare)

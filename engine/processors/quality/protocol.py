@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from engine.errors import ConfigurationError
 from engine.model import Code, Flag
@@ -46,7 +54,9 @@ class Rule(BaseModel):
     @classmethod
     def _fits_dicom(cls, concept: Code) -> Code:
         if len(concept.value) > 16 or len(concept.meaning) > 64:
-            raise ValueError("a code has at most 16 characters and its meaning at most 64 (PS3.5 6.2, SH and LO)")
+            raise ValueError(
+                "a code has at most 16 characters and its meaning at most 64 (PS3.5 6.2, SH and LO)"
+            )
         return concept
 
     @field_validator("measure")
@@ -156,8 +166,10 @@ def load_protocol(path: Path) -> Protocol:
     """
     try:
         if path.stat().st_size > _LARGEST_FILE:
-            raise ConfigurationError(f"{path.name}: larger than {_LARGEST_FILE // 1024} kB, so no protocol file")
-        document = yaml.load(path.read_text("utf-8"), Loader=_Loader)  # noqa: S506  a SafeLoader, stricter
+            raise ConfigurationError(
+                f"{path.name}: larger than {_LARGEST_FILE // 1024} kB, so no protocol file"
+            )
+        document = _parse(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigurationError(f"{path}: protocol cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -182,29 +194,39 @@ def _said(error: Any) -> str:
 
 def _place(document: Any, location: tuple[int | str, ...]) -> str:
     """`rules[3] (echo-time).low: `, the rule's own id included, for it is what people search for."""
-    text, node = "", document
+    text = ""
+    node = document
     for part in location:
-        node = node[part] if isinstance(node, list) and isinstance(part, int) else getattr(node, "get", {}.get)(part)
-        text += f"[{part}]" if isinstance(part, int) else f".{part}"
-        if isinstance(part, int) and isinstance(node, dict) and isinstance(node.get("id"), str):
-            text += f" ({node['id']})"
+        if isinstance(part, int):
+            node = node[part] if isinstance(node, list) and part < len(node) else None
+            name = node.get("id") if isinstance(node, dict) else None
+            text += f"[{part}] ({name})" if isinstance(name, str) else f"[{part}]"
+        else:
+            node = node.get(part) if isinstance(node, dict) else None
+            text += f".{part}"
     return f"{text.lstrip('.')}: " if text else ""
 
 
-class _Loader(yaml.SafeLoader):
-    """The safe loader, less aliases (a few lines of them can expand to gigabytes) and duplicate keys."""
+def _parse(text: str) -> Any:
+    """What `yaml.safe_load` gives, less aliases: a few lines of them can expand to gigabytes."""
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(
+                problem="aliases are not allowed; write it out", problem_mark=event.start_mark
+            )
+    return _Loader(text).get_single_data()
 
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.composer.ComposerError(None, None, "aliases are not allowed; write it out", mark)
-        return super().compose_node(parent, index)
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, less duplicate keys, of which YAML would silently keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
             name = str(key.value)
             if name in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key '{name}' is given twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key '{name}' is given twice", key.start_mark
+                )
             seen.add(name)
         return super().construct_mapping(node, deep)

@@ -70,11 +70,11 @@ def _findings(judgement: Judgement, measured: Measured) -> list[Finding]:
     measure = MEASURES[rule.measure]
     values = measured.values.get(rule.measure, ())
     span = Range(low=rule.low, high=rule.high) if (rule.low, rule.high) != (None, None) else None
+    note = measured.notes.get(rule.measure, "")
     comment = _rule_text(rule)
     if not values:
         if judgement.outcome == "unchecked":
             return []
-        note = measured.notes.get(rule.measure, "")
         return [
             Finding(
                 concept=rule.concept,
@@ -93,7 +93,7 @@ def _findings(judgement: Judgement, measured: Measured) -> list[Finding]:
             # What must be there and is not has no value of its own: the flag falls on those that are.
             flag=Flag.ABNORMAL if judgement.lacking and flag is Flag.NORMAL else flag,
             group=measure.group,
-            comment="; ".join(filter(None, [_explained(rule.measure, value), comment])),
+            comment="; ".join(filter(None, [_explained(rule.measure, value), note, comment])),
         )
         for value, flag in zip(values, judgement.flags, strict=True)
     ]
@@ -143,8 +143,8 @@ def _unchecked(judgement: Judgement, measured: Measured) -> str:
 
 
 def _rule_text(rule: Rule) -> str:
-    """The rule in words: `1.85 to 2.15 mm`, `at least 2 {images}`, `one of 0, 1000 s/mm2`."""
-    unit = f" {rule.unit}" if rule.unit not in ("", "1") else ""
+    """The rule in words: `1.85 to 2.15 mm`, `at least 2`, `one of 0, 1000 s/mm2`."""
+    unit = _unit_text(rule.measure)
     parts: list[str] = []
     if rule.low is not None and rule.low == rule.high:
         parts.append(f"{rule.low}{unit}")
@@ -162,6 +162,14 @@ def _rule_text(rule: Rule) -> str:
 
 
 def _listing(values: tuple[Value, ...], name: str) -> str:
-    unit = MEASURES[name].unit
     text = ", ".join(f"{value.normalize():f}" if isinstance(value, Decimal) else value for value in values)
-    return f"{text} {unit.value}" if unit and unit.value != "1" else text
+    return f"{text}{_unit_text(name)}"
+
+
+def _unit_text(name: str) -> str:
+    """A UCUM unit as people write it, with its space; nothing for a plain number or a count."""
+    unit = MEASURES[name].unit
+    if unit is None or unit.value == "1" or unit.value.startswith("{"):
+        return ""
+    spoken = {"deg": "degrees", "a": "years"}
+    return f" {spoken.get(unit.value, unit.value)}"
