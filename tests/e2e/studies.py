@@ -46,12 +46,14 @@ def small_study(
     skip: int = 0,
     study_instance_uid: str | None = None,
     series_instance_uid: str | None = None,
-    person: Person = PERSON,
+    person: Person | None = PERSON,
+    **elements: str,
 ) -> list[Path]:
     """Files of a study of its own, made of the first instances of a real one after ``skip``.
 
     Every SOP Instance UID is new; the study and series UIDs are new unless given, so that late
-    instances can be made for a study that was sent before.
+    instances can be made for a study that was sent before. Without a ``person`` the real study's
+    pseudonymous one stays. ``elements`` are set as they are given, by keyword.
     """
     folder.mkdir(parents=True, exist_ok=True)
     study = study_instance_uid or generate_uid()
@@ -62,11 +64,14 @@ def small_study(
         instance.StudyInstanceUID = study
         instance.SeriesInstanceUID = series
         instance.SOPInstanceUID = instance.file_meta.MediaStorageSOPInstanceUID = generate_uid()
-        instance.PatientName = person.name
-        instance.PatientID = person.patient_id
-        instance.PatientBirthDate = person.birth_date
-        instance.AccessionNumber = person.accession_number
-        instance.StudyDescription = person.description
+        if person is not None:
+            instance.PatientName = person.name
+            instance.PatientID = person.patient_id
+            instance.PatientBirthDate = person.birth_date
+            instance.AccessionNumber = person.accession_number
+            instance.StudyDescription = person.description
+        for keyword, value in elements.items():
+            setattr(instance, keyword, value)
         target = folder / f"{instance.SOPInstanceUID}.dcm"
         instance.save_as(target, enforce_file_format=True)
         made.append(target)
