@@ -28,6 +28,7 @@ FIELDS = frozenset(
         "count",
         "delivery",
         "destination",
+        "error",
         "event",
         "inbound",
         "instances",
@@ -37,6 +38,7 @@ FIELDS = frozenset(
         "path",
         "port",
         "reason",
+        "remote_address",
         "revision",
         "routes",
         "seconds",
@@ -50,8 +52,10 @@ FIELDS = frozenset(
         "study_instance_uid",
         "table",
         "transfer_syntax_uid",
+        "unknown",
         "verdict",
         "what",
+        "where",
         "why",
     }
 )
