@@ -14,6 +14,7 @@ import pydicom
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from pynetdicom import AE, _config
+from pynetdicom.dimse_primitives import C_STORE
 
 from tests.e2e.engine import Engine, running_engine
 from tests.e2e.studies import PERSON, small_study
@@ -84,12 +85,9 @@ def edited(good: bytes, **values: str | None) -> bytes:
             if value is None:
                 delattr(instance, keyword)
             else:
-                element = pydicom.DataElement(
-                    pydicom.datadict.tag_for_keyword(keyword),
-                    "UI",
-                    value,
-                    validation_mode=pydicom.config.IGNORE,
-                )
+                tag = pydicom.datadict.tag_for_keyword(keyword)
+                assert tag is not None
+                element = pydicom.DataElement(tag, "UI", value, validation_mode=pydicom.config.IGNORE)
                 instance[keyword] = element
         instance.save_as(written, enforce_file_format=True)
         return written.getvalue()
@@ -182,8 +180,6 @@ def test_c_store_refuses(
 def test_c_store_refuses_an_empty_data_set(engine: Engine) -> None:
     """storescu will not send nothing, so the request is made by hand: a command that announces a data
     set, and a data set fragment without a byte."""
-    from pynetdicom.dimse_primitives import C_STORE
-
     ae = AE("BAD_SCU")
     ae.add_requested_context(MRImageStorage, ExplicitVRLittleEndian)
     association = ae.associate("127.0.0.1", engine.dicom_port, ae_title="PONS")
@@ -194,11 +190,13 @@ def test_c_store_refuses_an_empty_data_set(engine: Engine) -> None:
     request.AffectedSOPInstanceUID = generate_uid()
     request.DataSet = io.BytesIO(b"")
     [context] = association.accepted_contexts
+    assert context.context_id is not None
     association.dimse.send_msg(request, context.context_id)
     _, response = association.dimse.get_msg(block=True)
     association.abort()
 
-    assert response is not None, "no response: the association was lost"
+    assert isinstance(response, C_STORE), "no response: the association was lost"
+    assert response.Status is not None
     assert 0xA000 <= response.Status < 0xD000, hex(response.Status)
 
 
