@@ -1,0 +1,184 @@
+"""Take a multipart body apart while it arrives (RFC 2046 5.1, RFC 2387).
+
+Enter: a Content-Type header, then chunks of any size. Leave: events, in order: a part begins with
+its headers, has bytes, ends. Nothing but the tail that could be a boundary is held back, so
+memory stays at one chunk however large a part is. A boundary is found wherever a chunk ends.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from python_multipart.multipart import parse_options_header
+
+_BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")  # RFC 2046 5.1.1
+
+
+class MalformedMultipart(ValueError):
+    """The body is no multipart body; the message says what is wrong, for the sender."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaType:
+    """A parsed Content-Type: lower-case type, parameters with lower-case names."""
+
+    essence: str
+    parameters: Mapping[str, str]
+
+    @classmethod
+    def parse(cls, header: str) -> MediaType:
+        """Read a header value; an unreadable one has an empty essence."""
+        essence, parameters = parse_options_header(header)
+        return cls(
+            essence.decode("latin-1").strip().lower(),
+            {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in parameters.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PartBegins:
+    """A part and its headers, names in lower case."""
+
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class PartData:
+    """Some bytes of the current part."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PartEnds:
+    """The current part is complete."""
+
+
+Event = PartBegins | PartData | PartEnds
+
+
+class MultipartParser:
+    """Push chunks into `feed`, read the events it yields, call `close` at the end of the body."""
+
+    def __init__(self, boundary: str, *, max_header: int = 16384, max_parts: int = 10_000) -> None:
+        """
+        Args:
+            boundary: the parameter of the Content-Type, without the leading hyphens.
+            max_header: bytes of the headers of one part, and of what stands before the first.
+            max_parts: parts of one body.
+        """
+        encoded = boundary.encode("latin-1", "replace")
+        if not _BOUNDARY.fullmatch(encoded):
+            raise MalformedMultipart("the boundary must have 1 to 70 characters of RFC 2046 5.1.1")
+        self._delimiter = b"\r\n--" + encoded
+        self._max_header = max_header
+        self._max_parts = max_parts
+        self._held = bytearray(b"\r\n")  # as if a line had ended: the first boundary may open the body
+        self._parts = 0
+        self._step = self._preamble
+
+    def feed(self, chunk: bytes) -> Iterator[Event]:
+        """Events that this chunk completes; MalformedMultipart when the body cannot be one.
+
+        Must be run to its end before the next chunk.
+        """
+        self._held += chunk
+        while True:
+            step = self._step
+            yield from step()
+            if self._step == step:
+                return
+
+    def close(self) -> None:
+        """The body is over; MalformedMultipart unless its closing boundary was seen."""
+        if self._step != self._epilogue:
+            raise MalformedMultipart("the body ends without its closing boundary")
+
+    # Each step consumes what it can from `_held` and sets `_step` when another one follows.
+
+    def _preamble(self) -> Iterator[Event]:
+        found = self._held.find(self._delimiter)
+        if found >= 0:
+            del self._held[: found + len(self._delimiter)]
+            self._step = self._after_delimiter
+        elif len(self._held) > self._max_header + len(self._delimiter):
+            raise MalformedMultipart("the boundary of the Content-Type does not occur in the body")
+        yield from ()
+
+    def _after_delimiter(self) -> Iterator[Event]:
+        """`--` closes the body; otherwise blanks and the end of the line begin a part."""
+        if self._held[:2] == b"--":
+            self._step = self._epilogue
+            return
+        end = self._held.find(b"\r\n")
+        line = self._held if end < 0 else self._held[:end]
+        if self._held == b"-":
+            return
+        if (line.rstrip(b"\r") if end < 0 else line).strip(b" \t") or len(line) > self._max_header:
+            raise MalformedMultipart("a boundary is followed by something else than the end of its line")
+        if end >= 0:
+            del self._held[:end]
+            self._parts += 1
+            if self._parts > self._max_parts:
+                raise MalformedMultipart(f"the body has more than {self._max_parts} parts")
+            self._step = self._headers
+        yield from ()
+
+    def _headers(self) -> Iterator[Event]:
+        end = self._held.find(b"\r\n\r\n")
+        if end < 0 or end > self._max_header:
+            if len(self._held) > self._max_header:
+                raise MalformedMultipart(f"the headers of a part have more than {self._max_header} bytes")
+            return
+        headers = _parse_headers(bytes(self._held[2:end]))
+        # The blank line's own end stays: an empty part is followed by its boundary at once.
+        del self._held[: end + 2]
+        self._step = self._skip_blank_line
+        yield PartBegins(headers)
+
+    def _skip_blank_line(self) -> Iterator[Event]:
+        if self._held.startswith(self._delimiter):
+            del self._held[: len(self._delimiter)]
+            self._step = self._after_delimiter
+            yield PartEnds()
+        elif not self._delimiter.startswith(self._held[: len(self._delimiter)]):
+            del self._held[:2]
+            self._step = self._body
+
+    def _body(self) -> Iterator[Event]:
+        found = self._held.find(self._delimiter)
+        ready = found if found >= 0 else len(self._held) - _overlap(self._held, self._delimiter)
+        if ready:
+            data = bytes(self._held[:ready])
+            del self._held[:ready]
+            yield PartData(data)
+        if found >= 0:
+            del self._held[: len(self._delimiter)]
+            self._step = self._after_delimiter
+            yield PartEnds()
+
+    def _epilogue(self) -> Iterator[Event]:
+        self._held.clear()  # to be ignored (RFC 2046 5.1.1)
+        yield from ()
+
+
+def _overlap(held: bytearray, delimiter: bytes) -> int:
+    """How many bytes at the end of ``held`` could be the beginning of the delimiter."""
+    for size in range(min(len(delimiter) - 1, len(held)), 0, -1):
+        if held.endswith(delimiter[:size]):
+            return size
+    return 0
+
+
+def _parse_headers(block: bytes) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for line in block.split(b"\r\n"):
+        if not line:
+            continue
+        name, colon, value = line.partition(b":")
+        if not colon or not name.strip() or line[:1] in b" \t":
+            raise MalformedMultipart("a part has a malformed header line")
+        headers[name.decode("latin-1").strip().lower()] = value.decode("latin-1").strip()
+    return headers
