@@ -10,9 +10,9 @@ import hashlib
 import json
 import os
 import stat
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 from pydantic import ValidationError
 
@@ -22,6 +22,7 @@ from engine.model import Artefact, Finding, Report
 RESULT = "result.json"
 LARGEST_RESULT = 16 * 1024 * 1024  # bytes
 _MOST_FINDINGS_SHOWN = 10
+_MOST_DIGITS = 16  # DICOM's DS holds 16 characters; more is noise, and 1e999999 an attack
 
 # media type -> where its magic number stands, and what it is (PNG 5.2, PDF 7.5.2, PS3.10 7.1)
 _MAGIC = {
@@ -62,6 +63,7 @@ def _parse(content: bytes) -> Report:
         ) from None
     except (ValueError, RecursionError) as error:
         raise ProcessorFailed(f"{RESULT}: not usable JSON ({error})") from None
+    _read_numbers(document)
     try:
         report = Report.model_validate(document)
     except ValidationError as error:
@@ -72,6 +74,19 @@ def _parse(content: bytes) -> Report:
     if len(set(names)) < len(names):
         raise ProcessorFailed(f"{RESULT}: artefacts: a name is listed twice")
     return report
+
+
+def _read_numbers(document: Any) -> None:
+    """A finding with a unit is a number, also when written as text: `"3.50"` is how decimals survive JSON."""
+    findings = document.get("findings") if isinstance(document, dict) else None
+    for index, finding in enumerate(findings if isinstance(findings, list) else ()):
+        if isinstance(finding, dict) and finding.get("unit") and isinstance(finding.get("value"), str):
+            try:
+                finding["value"] = Decimal(finding["value"])
+            except InvalidOperation:
+                raise ProcessorFailed(
+                    f"{RESULT}: findings[{index}].value: has a unit, so it must be a number"
+                ) from None
 
 
 def _refuse_constant(name: str) -> Never:
@@ -97,6 +112,9 @@ def _check_finding(finding: Finding, where: str) -> None:
         return
     if not finding.value.is_finite():
         raise ProcessorFailed(f"{RESULT}: {where}.value: not a finite number")
+    digits = len(finding.value.as_tuple().digits)
+    if digits > _MOST_DIGITS or abs(finding.value.adjusted()) > _MOST_DIGITS:
+        raise ProcessorFailed(f"{RESULT}: {where}.value: more than {_MOST_DIGITS} digits; round it")
     if finding.unit is None or finding.unit.scheme != "UCUM":
         raise ProcessorFailed(
             f"{RESULT}: {where}.unit: a number needs a UCUM unit; a dimensionless one is "

@@ -211,9 +211,8 @@ def _parse(text: str) -> Any:
     """What `yaml.safe_load` gives, less aliases: a few lines of them can expand to gigabytes."""
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(
-                problem="aliases are not allowed; write it out", problem_mark=event.start_mark
-            )
+            mark = event.start_mark if isinstance(event.start_mark, yaml.Mark) else None
+            raise yaml.MarkedYAMLError(problem="aliases are not allowed; write it out", problem_mark=mark)
     return _Loader(text).get_single_data()
 
 

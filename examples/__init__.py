@@ -1,0 +1,1 @@
+"""Studies, peers and site stories to try Pons with."""
