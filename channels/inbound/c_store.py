@@ -20,15 +20,9 @@ from pydantic import Field
 from pydicom.uid import UID
 
 from channels.transport.dimse_command import Command
-from channels.transport.dimse_scp import (
-    Acceptor,
-    Association,
-    AssociationLost,
-    Context,
-    Limits,
-    Rejection,
-    Status,
-)
+from channels.transport.dimse_negotiation import Context, Rejection
+from channels.transport.dimse_pdu import AssociationLost
+from channels.transport.dimse_scp import Acceptor, Association, Limits, Status
 from channels.transport.file_meta import encode_file_meta
 from engine.channel import (
     AETitle,

@@ -1,0 +1,191 @@
+"""PDUs off and onto the socket of one association, as its acceptor sees them (PS3.8 9.3).
+
+Enter: a connected socket. Leave: the association request, then presentation data values one by
+one, each a view into the one buffer that an association owns; what ends an association is raised.
+Every read and write has its deadline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pynetdicom.pdu import A_ABORT_RQ, A_RELEASE_RP
+
+_ASSOCIATE_RQ, _P_DATA, _RELEASE_RQ, _ABORT = 1, 4, 5, 7
+_MAX_ASSOCIATE_RQ = 1 << 20  # bytes; 128 contexts with a dozen transfer syntaxes each are 100 kB
+_SLACK = 64  # bytes by which senders that count the PDU header overrun the maximum
+LINGER = 2.0  # seconds for the peer to close first, so that it reads our last PDU (PS3.8 9.2, Sta13)
+
+UNEXPECTED_PDU, INVALID_PARAMETER, NOT_SPECIFIED = 2, 6, 0  # PS3.8 table 9-26
+
+
+class AssociationLost(Exception):
+    """The peer aborted, closed, fell silent or broke the protocol; nothing more will come."""
+
+
+class ProtocolError(AssociationLost):
+    """We end the association; ``reason`` goes into the A-ABORT."""
+
+    def __init__(self, message: str, reason: int = NOT_SPECIFIED) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    def encode(self) -> bytes:
+        """The A-ABORT PDU, from the service provider."""
+        pdu = A_ABORT_RQ()
+        pdu.source, pdu.reason_diagnostic = 2, self.reason
+        return pdu.encode()
+
+
+class Released(Exception):
+    """The peer asks to release the association."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataValue:
+    """One presentation data value (PS3.8 9.3.5.1); ``data`` is valid until the next is read."""
+
+    context_id: int
+    is_command: bool
+    is_last: bool
+    data: memoryview
+
+
+class PduSocket:
+    """The socket of one association."""
+
+    def __init__(self, connection: socket.socket, max_pdu: int, timeout: float) -> None:
+        """
+        Args:
+            max_pdu: bytes that we announce to take.
+            timeout: seconds for each PDU, once the association stands.
+        """
+        self._socket = connection
+        self._max_pdu = max_pdu
+        self._timeout = timeout
+        self._buffer = memoryview(bytearray(max_pdu + _SLACK))
+        self._offset = self._end = 0  # of the data values not yet taken
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def start_tls(self, context: ssl.SSLContext, timeout: float) -> None:
+        """The handshake, in the association's own thread."""
+        self._socket.settimeout(timeout)
+        wrapped = context.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
+        self._socket = wrapped
+        wrapped.do_handshake()
+
+    def fileno(self) -> int:
+        """To poll on."""
+        return self._socket.fileno()
+
+    @property
+    def has_data(self) -> bool:
+        """Whether something has been read already that a poll would not tell."""
+        pending = isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
+        return pending or self._offset < self._end
+
+    def read_request(self, timeout: float) -> bytes:
+        """The A-ASSOCIATE-RQ PDU."""
+        deadline = time.monotonic() + timeout
+        head = self._receive(memoryview(bytearray(6)), deadline)
+        kind, length = struct.unpack(">BxI", head)
+        if kind != _ASSOCIATE_RQ:
+            raise ProtocolError("the first PDU is no association request", UNEXPECTED_PDU)
+        if not 68 <= length <= _MAX_ASSOCIATE_RQ:
+            raise ProtocolError(f"an association request of {length} bytes", INVALID_PARAMETER)
+        return bytes(head) + bytes(self._receive(memoryview(bytearray(length)), deadline))
+
+    def read_value(self, *, between_messages: bool = False) -> DataValue:
+        """The next data value; Released only between messages, AssociationLost at any time."""
+        while self._offset == self._end:
+            self._read_data_pdu(between_messages)
+        if self._end - self._offset < 6:
+            raise ProtocolError("a presentation data value without header", INVALID_PARAMETER)
+        length, context_id, control = struct.unpack_from(">IBB", self._buffer, self._offset)
+        start, stop = self._offset + 6, self._offset + 4 + length
+        if length < 2 or stop > self._end:
+            raise ProtocolError("a presentation data value past the end of its PDU", INVALID_PARAMETER)
+        self._offset = stop
+        return DataValue(context_id, bool(control & 1), bool(control & 2), self._buffer[start:stop])
+
+    def _read_data_pdu(self, between_messages: bool) -> None:
+        deadline = time.monotonic() + self._timeout
+        kind, length = struct.unpack(">BxI", self._receive(self._buffer[:6], deadline))
+        if kind == _ABORT:
+            raise AssociationLost("aborted by the peer")
+        if kind == _RELEASE_RQ and between_messages:
+            raise Released
+        if kind != _P_DATA:
+            raise ProtocolError(f"a PDU of type {kind} where data should be", UNEXPECTED_PDU)
+        if length > len(self._buffer):
+            raise ProtocolError(f"a PDU of {length} bytes, {self._max_pdu} were agreed", INVALID_PARAMETER)
+        self._receive(self._buffer[:length], deadline)
+        self._offset, self._end = 0, length
+
+    def _receive(self, view: memoryview, deadline: float) -> memoryview:
+        """Fill ``view``, or be done with the peer."""
+        filled = 0
+        while filled < len(view):
+            self._socket.settimeout(max(0.001, deadline - time.monotonic()))
+            try:
+                count = self._socket.recv_into(view[filled:])
+            except TimeoutError:
+                raise ProtocolError("silent inside a PDU or a message") from None
+            except OSError as error:
+                raise AssociationLost(error.strerror or type(error).__name__) from None
+            if not count:
+                raise AssociationLost("closed by the peer")
+            filled += count
+        return view
+
+    def send_command(self, context_id: int, command_set: bytes, peer_max_pdu: int) -> None:
+        """A command set in data values, none longer than the peer takes (0: any length)."""
+        step = max(1, peer_max_pdu - 6) if peer_max_pdu else len(command_set)
+        self.send(b"".join(_data_pdus(context_id, command_set, step)))
+
+    def send(self, pdu: bytes) -> None:
+        """One PDU or several."""
+        self._socket.settimeout(self._timeout)
+        try:
+            self._socket.sendall(pdu)
+        except OSError as error:
+            raise AssociationLost(error.strerror or type(error).__name__) from None
+
+    def send_last(self, pdu: bytes) -> None:
+        """Send, then let the peer close: closing over unread bytes would reset what we just sent."""
+        with contextlib.suppress(OSError):
+            self._socket.settimeout(LINGER)
+            self._socket.sendall(pdu)
+            # The plain socket's methods, also under TLS: only the end of the stream matters now.
+            socket.socket.shutdown(self._socket, socket.SHUT_WR)
+            deadline = time.monotonic() + LINGER
+            while socket.socket.recv(self._socket, 1 << 16) and time.monotonic() < deadline:
+                pass
+
+    def release(self) -> None:
+        """Answer the request to release."""
+        self.send_last(A_RELEASE_RP().encode())
+
+    def cut(self) -> None:
+        """End the connection, from another thread, under the feet of the one that reads."""
+        with contextlib.suppress(OSError):
+            # Not SSLSocket.shutdown: that one takes the TLS state away from the reading thread.
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._socket.close()
+
+
+def _data_pdus(context_id: int, command_set: bytes, step: int) -> Iterator[bytes]:
+    for start in range(0, len(command_set), step):
+        value = command_set[start : start + step]
+        control = 3 if start + step >= len(command_set) else 1
+        head = struct.pack(">BxIIBB", _P_DATA, len(value) + 6, len(value) + 2, context_id, control)
+        yield head + value
