@@ -1,12 +1,26 @@
 """Decide what happens to a stable study: (study facts, table) in, a decision with reasons out.
 
-Pure. The types below are the contract; see the routing grammar in docs/.
+Pure. Every route whose predicates hold fires, in file order; an `otherwise` route fires only when
+no other but shadow routes did. A table of thousands of routes is asked through an index by site and
+inbound channel, so that only the routes that could fire are looked at; the grammar is described in
+docs/routing.md.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Protocol
+
+from engine.facts import StudyFacts
+from engine.model import Study
+from engine.predicate import All, Predicate, Series, pinned
+
+EXPLAINED_IN_FULL = 200
+"""Tables of up to so many routes are asked route by route, so that each tells its reason."""
+
+ANYTHING = All()
+"""Holds for every study."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +39,7 @@ class RouteOutcome:
     route: str
     position: str  # "routes.yaml:31:5"
     hit: bool
-    why: str  # one sentence for people, without patient data beyond what the table itself names
+    why: str  # one sentence for people: stored and shown by `explain`, never logged
     shadow: bool = False
     process: str | None = None
     series: tuple[str, ...] = ()  # Series Instance UIDs that go to the processor
@@ -40,6 +54,7 @@ class Decision:
 
     table_version: str
     outcomes: tuple[RouteOutcome, ...]
+    passed_over: int = 0  # routes of a large table that the study's site and inbound channel rule out
 
     @property
     def hits(self) -> tuple[RouteOutcome, ...]:
@@ -48,5 +63,209 @@ class Decision:
 
     @property
     def verdict(self) -> Literal["routed", "held"]:
-        """`held` when no route fired or every route that fired holds."""
-        return "routed" if any(outcome.hold is None for outcome in self.hits) else "held"
+        """`held` when no route but shadows fired or every one that fired holds."""
+        live = any(outcome.hold is None and not outcome.shadow for outcome in self.hits)
+        return "routed" if live else "held"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A named rule of the table: match, process, deliver."""
+
+    name: str
+    position: str
+    inbound: frozenset[str] | None = None  # None: whatever way in
+    match: Predicate = ANYTHING
+    select: Series | None = None
+    transform: tuple[dict[str, Any], ...] = ()
+    process: str | None = None
+    deliver: tuple[Sending, ...] = ()
+    shadow: bool = False
+    hold: str | None = None
+    otherwise: bool = False
+
+
+class RouteTable(Protocol):
+    """What deciding needs of a table."""
+
+    @property
+    def version(self) -> str:
+        """Names the table's content."""
+        ...
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        """The routes in file order."""
+        ...
+
+    @property
+    def index(self) -> RouteIndex:
+        """Made once per table."""
+        ...
+
+
+class RouteIndex:
+    """Which routes a study of a site, come by an inbound channel, could fire."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        self._inbound: list[frozenset[str] | None] = []
+        self._of_site: dict[str, list[int]] = {}
+        self._of_any: list[int] = []
+        self._routes = routes
+        self._known: dict[tuple[str, str], tuple[Route, ...]] = {}
+        for order, route in enumerate(routes):
+            by_fact = pinned(route.match, "inbound")
+            both = [demanded for demanded in (route.inbound, by_fact) if demanded is not None]
+            self._inbound.append(frozenset.intersection(*both) if both else None)
+            sites = pinned(route.match, "site")
+            if sites is None:
+                self._of_any.append(order)
+            else:
+                for site in sites:
+                    self._of_site.setdefault(site, []).append(order)
+
+    def candidates(self, site: str, inbound: str) -> tuple[Route, ...]:
+        """In file order; every route that is left out would have missed."""
+        known = self._known.get((site, inbound))
+        if known is not None:
+            return known
+        orders = sorted([*self._of_site.get(site, ()), *self._of_any])
+        found = tuple(
+            self._routes[order]
+            for order in orders
+            if (demanded := self._inbound[order]) is None or inbound in demanded
+        )
+        if site in self._of_site:  # else a peer's claims could fill the memory
+            self._known[site, inbound] = found
+        return found
+
+
+def decide(study: Study, table: RouteTable) -> Decision:
+    """Match a stable study revision against a table."""
+    if len(table.routes) <= EXPLAINED_IN_FULL:
+        candidates = table.routes
+    else:
+        candidates = table.index.candidates(study.site, study.inbound)
+    return decide_among(study, candidates, table.version, len(table.routes))
+
+
+def decide_among(study: Study, candidates: Sequence[Route], version: str, total: int) -> Decision:
+    """Ask each candidate; ``total`` counts the table's routes."""
+    facts = StudyFacts(study)
+    ordinary = {id(route): _ask(route, facts) for route in candidates if not route.otherwise}
+    fired = [outcome.route for outcome in ordinary.values() if outcome.hit and not outcome.shadow]
+    outcomes = tuple(
+        ordinary[id(route)] if not route.otherwise else _ask_otherwise(route, facts, fired)
+        for route in candidates
+    )
+    return Decision(version, outcomes, total - len(candidates))
+
+
+def _ask_otherwise(route: Route, facts: StudyFacts, fired: Sequence[str]) -> RouteOutcome:
+    if fired:
+        return RouteOutcome(
+            route.name, route.position, False, f"another route fired: {fired[0]}", shadow=route.shadow
+        )
+    return _ask(route, facts)
+
+
+def _ask(route: Route, facts: StudyFacts) -> RouteOutcome:
+    series: tuple[str, ...] = ()
+    why = ""
+    if route.inbound is not None and facts.study.inbound not in route.inbound:
+        why = f"{route.position}: wanted from {', '.join(sorted(route.inbound))}, found {facts.study.inbound}"
+    else:
+        miss = route.match.miss(facts, facts.whole)
+        if miss is not None:
+            why = str(miss)
+        elif route.process is not None:
+            series = route.select.selected(facts) if route.select else tuple(facts.series)
+            if not series and route.select:
+                why = f"{route.select.position}: wanted {route.select} to process, found none"
+    if why:
+        return RouteOutcome(route.name, route.position, False, why, shadow=route.shadow)
+    return RouteOutcome(
+        route.name,
+        route.position,
+        True,
+        _why_it_fired(route, facts, len(series)),
+        shadow=route.shadow,
+        process=route.process,
+        series=series,
+        transform=route.transform,
+        deliver=route.deliver,
+        hold=route.hold,
+    )
+
+
+def _why_it_fired(route: Route, facts: StudyFacts, selected: int) -> str:
+    why = "no other route fired" if route.otherwise else "holds"
+    if route.match != ANYTHING:
+        why = f"{why}: {route.match}"
+    if route.select:
+        why = f"{why}; {selected} of {len(facts.series)} series selected"
+    return why
+
+
+# ── as stored ───────────────────────────────────────────────────────────────────────────────────
+
+
+def decision_to_json(decision: Decision) -> dict[str, Any]:
+    """A decision as plain data for the store; what is empty is left out."""
+    return {
+        "table_version": decision.table_version,
+        "passed_over": decision.passed_over,
+        "outcomes": [outcome_to_json(outcome) for outcome in decision.outcomes],
+    }
+
+
+def decision_from_json(data: Mapping[str, Any]) -> Decision:
+    """The decision that `decision_to_json` wrote."""
+    return Decision(
+        table_version=data["table_version"],
+        outcomes=tuple(outcome_from_json(outcome) for outcome in data["outcomes"]),
+        passed_over=data.get("passed_over", 0),
+    )
+
+
+def outcome_to_json(outcome: RouteOutcome) -> dict[str, Any]:
+    """One outcome as plain data; what is empty is left out."""
+    data = {
+        field.name: value
+        for field in fields(outcome)
+        if (value := getattr(outcome, field.name)) not in (None, ()) and field.name != "deliver"
+    }
+    if not outcome.shadow:
+        del data["shadow"]
+    for name in ("series", "transform"):
+        if name in data:
+            data[name] = list(data[name])
+    if outcome.deliver:
+        data["deliver"] = [
+            {
+                key: list(value) if isinstance(value, tuple) else value
+                for key, value in asdict(one).items()
+                if value
+            }
+            for one in outcome.deliver
+        ]
+    return data
+
+
+def outcome_from_json(data: Mapping[str, Any]) -> RouteOutcome:
+    """The outcome that `outcome_to_json` wrote."""
+    return RouteOutcome(
+        route=data["route"],
+        position=data["position"],
+        hit=data["hit"],
+        why=data["why"],
+        shadow=data.get("shadow", False),
+        process=data.get("process"),
+        series=tuple(data.get("series", ())),
+        transform=tuple(data.get("transform", ())),
+        deliver=tuple(
+            Sending(one["to"], tuple(one.get("after", ())), tuple(one.get("when_status", ())))
+            for one in data.get("deliver", ())
+        ),
+        hold=data.get("hold"),
+    )

@@ -1,0 +1,84 @@
+"""Load a routing table, or say everything that is wrong with it.
+
+Enters: the path of a table. Leaves: a `Table` that the engine can run, or findings with line and
+column, all at once. What `load` accepts starts; what would not start, `load` refuses.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from engine.catalog import Catalog
+from engine.check import check
+from engine.directory import Directory
+from engine.document import read
+from engine.errors import ConfigurationError
+from engine.finding import Finding
+from engine.reading import Reading, read_sections
+from engine.sections import Assembly, EngineSettings
+from engine.table import Declared, Table, TableTest
+from engine.table_tests import read_tests
+
+__all__ = [
+    "Assembly",
+    "Declared",
+    "Directory",
+    "EngineSettings",
+    "Finding",
+    "Table",
+    "TableTest",
+    "examine",
+    "load",
+]
+
+
+def load(path: Path, *, surroundings: bool = True) -> Table:
+    """The table at a path.
+
+    Args:
+        path: the table's file.
+        surroundings: also demand what this machine must have to run it: secrets, files, commands.
+
+    Raises:
+        ConfigurationError: lists every finding, one a line.
+    """
+    table, findings = examine(path, surroundings=surroundings)
+    if table is None:
+        raise ConfigurationError("\n".join(str(finding) for finding in findings))
+    return table
+
+
+def examine(path: Path, *, surroundings: bool = True) -> tuple[Table | None, list[Finding]]:
+    """The table, unless there is an error among the findings; never raises on bad input."""
+    try:
+        document = read(path)
+    except OSError as error:
+        reason = (error.strerror or "cannot be read").lower()
+        return None, [Finding(str(path), 1, 1, "", f"cannot be read: {reason}")]
+    reading = read_sections(document, Catalog())
+    check(reading, surroundings=surroundings)
+    tests = read_tests(reading)
+    findings = sorted(reading.findings, key=lambda one: (_order(one, path), one.line, one.column))
+    if any(finding.severity == "error" for finding in findings):
+        return None, findings
+    return _table(path, reading, tests), findings
+
+
+def _order(finding: Finding, path: Path) -> tuple[bool, str]:
+    return finding.file != path.name, finding.file
+
+
+def _table(path: Path, reading: Reading, tests: tuple[TableTest, ...]) -> Table:
+    return Table(
+        path=path,
+        base=reading.document.base,
+        version=reading.document.version,
+        engine=reading.engine,
+        assembly=reading.assembly,
+        sites=reading.sites,
+        inbound=reading.inbound,
+        processors=reading.processors,
+        outbound=reading.outbound,
+        routes=tuple(reading.routes[index] for index in sorted(reading.routes)),
+        tests=tests,
+    )

@@ -1,0 +1,146 @@
+"""What is wrong with a table: where, what, and what to do about it.
+
+Enter: positions, names, pydantic's validation errors. Leave: findings, each one line such as
+`routes.yaml:31:11: outbound.his.type: no channel type 'hl7_orru'; did you mean 'hl7_oru'?`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, get_args
+
+from pydantic import BaseModel, ValidationError
+
+Location = tuple[str | int, ...]
+"""Keys and indices from the root of the table to a value: `("routes", 0, "deliver")`."""
+
+MAX_SHOWN = 60  # characters of an operator's own word that a message repeats
+
+
+class Mark(NamedTuple):
+    """A position in a file, both counted from 1 as editors do."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing wrong with a table."""
+
+    file: str
+    line: int
+    column: int
+    path: str
+    message: str
+    severity: Literal["error", "warning"] = "error"
+
+    def __str__(self) -> str:
+        path = f"{self.path}: " if self.path else ""
+        severity = "" if self.severity == "error" else "warning: "
+        return f"{self.file}:{self.line}:{self.column}: {severity}{path}{self.message}"
+
+    @classmethod
+    def at(
+        cls, mark: Mark, location: Location, message: str, severity: Literal["error", "warning"] = "error"
+    ) -> Finding:
+        """The finding at a mark."""
+        return cls(mark.file, mark.line, mark.column, path_of(location), message, severity)
+
+
+def path_of(location: Location) -> str:
+    """`("routes", 0, "deliver")` as `routes[0].deliver`."""
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def shown(word: Any) -> str:
+    """An operator's own word in quotes, cut to a length fit for a message."""
+    text = str(word)
+    return repr(text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…")
+
+
+def did_you_mean(word: Any, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?`, or what there is when nothing is near and the list is short."""
+    names = list(known)
+    near = difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)
+    if not near:
+        folded = {name.lower(): name for name in names}
+        near = [folded[n] for n in difflib.get_close_matches(str(word).lower(), folded, n=1, cutoff=0.6)]
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    if names and len(names) <= 12:
+        return f"; there is {', '.join(sorted(names))}"
+    return ""
+
+
+# ── pydantic's errors in an operator's words ────────────────────────────────────────────────────
+
+
+def explain_errors(
+    error: ValidationError,
+    model: type[BaseModel],
+    location: Location,
+    value_at: Callable[[Location], Mark],
+    key_at: Callable[[Location], Mark],
+) -> Iterator[Finding]:
+    """Findings for a block that did not validate; values are never repeated, they may be secret.
+
+    Args:
+        error: what pydantic raised for ``model``.
+        model: the model, to suggest the nearest of its keys.
+        location: where the block stands in the table.
+        value_at: the position of the value at a location, or of what encloses it.
+        key_at: the position of the key at a location.
+    """
+    for one in error.errors(include_url=False, include_context=True):
+        inner: Location = tuple(one["loc"])
+        whole = location + inner
+        kind, context = one["type"], one.get("ctx", {})
+        if kind == "extra_forbidden":
+            message = f"unknown key {shown(inner[-1])}{did_you_mean(inner[-1], keys_of(model, inner[:-1]))}"
+            yield Finding.at(key_at(whole), whole, message)
+        elif kind == "missing":
+            yield Finding.at(value_at(whole[:-1]), whole, f"missing key {shown(inner[-1])}")
+        elif kind == "literal_error":
+            hint = did_you_mean(one["input"], _expected(context)) if isinstance(one["input"], str) else ""
+            yield Finding.at(value_at(whole), whole, f"must be {context['expected']}{hint}")
+        elif kind in ("model_type", "dict_type", "model_attributes_type"):
+            keys = ", ".join(keys_of(model, inner)) or "key: value"
+            yield Finding.at(value_at(whole), whole, f"must be a mapping ({keys})")
+        else:
+            yield Finding.at(value_at(whole), whole, _lower(one["msg"].removeprefix("Value error, ")))
+
+
+def keys_of(model: Any, location: Location) -> list[str]:
+    """The keys a model accepts at a location inside it; empty where anything goes."""
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        if not location:
+            return [field.alias or name for name, field in model.model_fields.items()]
+        for name, field in model.model_fields.items():
+            if location[0] in (name, field.alias):
+                return keys_of(field.annotation, location[1:])
+        return []
+    if isinstance(location[0] if location else None, int):
+        location = location[1:]
+    for argument in get_args(model):
+        found = keys_of(argument, location)
+        if found:
+            return found
+    return []
+
+
+def _expected(context: Any) -> list[str]:
+    return [word for word in str(context.get("expected", "")).split("'")[1::2] if word]
+
+
+def _lower(message: str) -> str:
+    return message[:1].lower() + message[1:] if message[1:2].islower() else message

@@ -1,0 +1,256 @@
+"""From a document to the parts of a table, section by section, collecting what is wrong.
+
+A part that cannot be read is left out and the next one is read all the same, so that an operator
+sees every finding at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from engine.catalog import Catalog
+from engine.channel import InboundType, OutboundType, ProcessorType
+from engine.document import MAPPINGS, SEQUENCES, Document
+from engine.errors import ConfigurationError
+from engine.finding import Finding, Location, did_you_mean, explain_errors, shown
+from engine.grammar import MatchReader
+from engine.model import Issuer, Site
+from engine.predicate import AnyOf, Predicate
+from engine.route import ANYTHING, Route, Sending
+from engine.sections import (
+    NAME,
+    Assembly,
+    EngineSettings,
+    RouteSettings,
+    SiteSettings,
+    TableSettings,
+    TestSettings,
+)
+from engine.settings import Settings
+from engine.table import Declared
+
+M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T", InboundType, OutboundType, ProcessorType)
+
+
+@dataclass
+class Reading:
+    """What could be read of a table; routes and tests by their place in the file."""
+
+    document: Document
+    findings: list[Finding]
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    assembly: Assembly = field(default_factory=Assembly)
+    sites: dict[str, Site] = field(default_factory=dict)
+    inbound: dict[str, Declared[InboundType]] = field(default_factory=dict)
+    processors: dict[str, Declared[ProcessorType]] = field(default_factory=dict)
+    outbound: dict[str, Declared[OutboundType]] = field(default_factory=dict)
+    routes: dict[int, Route] = field(default_factory=dict)
+    tests: dict[int, TestSettings] = field(default_factory=dict)
+
+    def complain(self, location: Location, message: str) -> None:
+        """Record an error about the value at a location."""
+        self.findings.append(Finding.at(self.document.value_at(location), location, message))
+
+    def complain_of_key(self, location: Location, message: str) -> None:
+        """Record an error about the key at a location."""
+        self.findings.append(Finding.at(self.document.key_at(location), location, message))
+
+    def warn(self, location: Location, message: str) -> None:
+        """Record something that works but is probably not meant."""
+        mark = self.document.value_at(location)
+        self.findings.append(Finding.at(mark, location, message, "warning"))
+
+    def names(self, section: str) -> tuple[str, ...]:
+        """The names declared in a section, whether or not their blocks could be read."""
+        return tuple(_mapping(self.document.data.get(section)))
+
+    def block(self, model: type[M], data: Any, location: Location) -> M | None:
+        """Validate one block; its errors are recorded, and unknown keys alone do not spoil the rest."""
+        try:
+            return model.model_validate(data)
+        except ValidationError as error:
+            document = self.document
+            self.findings.extend(explain_errors(error, model, location, document.value_at, document.key_at))
+            unknown = {one["loc"] for one in error.errors() if one["type"] == "extra_forbidden"}
+        if not unknown:
+            return None
+        try:
+            return model.model_validate(_without(data, unknown))
+        except ValidationError:
+            return None
+
+
+def _without(data: Any, unknown: Collection[Location], location: Location = ()) -> Any:
+    """A copy of a block without the keys at some locations."""
+    if isinstance(data, dict):
+        kept = [key for key in data if (*location, key) not in unknown]
+        return {key: _without(data[key], unknown, (*location, key)) for key in kept}
+    if isinstance(data, list):
+        return [_without(one, unknown, (*location, index)) for index, one in enumerate(data)]
+    return data
+
+
+def read_sections(document: Document, catalog: Catalog) -> Reading:
+    """Read every section of a document."""
+    reading = Reading(document, list(document.findings))
+    data = document.data
+    if not data:
+        return reading
+    _read_outline(reading, data)
+    base = document.base
+    engine = reading.block(EngineSettings, _mapping(data.get("engine")), ("engine",))
+    if engine is not None:
+        reading.engine = engine.model_copy(update={"data": base / engine.data})
+    assembly = reading.block(Assembly, _mapping(data.get("assembly")), ("assembly",))
+    reading.assembly = assembly or reading.assembly
+    for name, block in _named(reading, "sites"):
+        settings = reading.block(SiteSettings, block, ("sites", name))
+        if settings is not None:
+            reading.sites[name] = _site(name, settings)
+    reading.inbound = dict(_declared(reading, "inbound", catalog.inbound))
+    reading.processors = dict(_declared(reading, "processors", catalog.processor))
+    reading.outbound = dict(_declared(reading, "outbound", catalog.outbound))
+    for index, block in enumerate(_list(data.get("routes"))):
+        route = _route(reading, block, ("routes", index))
+        if route is not None:
+            reading.routes[index] = route
+    for index, block in enumerate(_list(data.get("tests"))):
+        test = reading.block(TestSettings, block, ("tests", index))
+        if test is not None:
+            reading.tests[index] = test
+    return reading
+
+
+def _read_outline(reading: Reading, data: dict[str, Any]) -> None:
+    """Known sections, each of its kind, and the version of the grammar."""
+    known = TableSettings.model_fields
+    for section, value in data.items():
+        if section not in known:
+            reading.complain_of_key(
+                (section,), f"unknown section {shown(section)}{did_you_mean(section, known)}"
+            )
+        elif section in SEQUENCES and value is not None and not isinstance(value, list):
+            reading.complain((section,), "must be a list")
+        elif (
+            section in ("engine", "assembly", *MAPPINGS) and value is not None and not isinstance(value, dict)
+        ):
+            reading.complain((section,), "must be a mapping")
+    if "version" not in data:
+        reading.complain((), "missing key 'version'; this grammar is version: 1")
+    elif data["version"] != 1 or isinstance(data["version"], bool):
+        reading.complain(("version",), "this engine reads version 1")
+
+
+def _named(reading: Reading, section: str) -> Iterator[tuple[str, Any]]:
+    for name, block in _mapping(reading.document.data.get(section)).items():
+        if not re.match(NAME, name):
+            message = f"{shown(name)} is no name: up to 64 lower-case letters, digits, - and _"
+            reading.complain_of_key((section, name), message)
+        yield name, block
+
+
+def _site(name: str, settings: SiteSettings) -> Site:
+    issuer = settings.issuer_of_patient_id
+    tunnel = (settings.tunnel,) if settings.tunnel else ()
+    return Site(
+        key=name,
+        name=settings.name or name,
+        timezone=settings.timezone,
+        ae_titles=settings.ae_titles,
+        addresses=(*tunnel, *settings.addresses),
+        issuer_of_patient_id=Issuer(namespace=issuer.namespace, oid=issuer.oid) if issuer else Issuer(),
+    )
+
+
+def _declared(reading: Reading, section: str, load: Callable[[str], T]) -> Iterator[tuple[str, Declared[T]]]:
+    """The entries of a section whose type is installed and whose settings hold."""
+    for name, block in _named(reading, section):
+        location: Location = (section, name)
+        if not isinstance(block, dict):
+            reading.complain(location, "must be a mapping that starts with its type")
+            continue
+        if not isinstance(block.get("type"), str):
+            where = (*location, "type") if "type" in block else location
+            reading.complain(where, "missing key 'type'" if "type" not in block else "must be a name")
+            continue
+        try:
+            installed = load(block["type"])
+        except ConfigurationError as error:
+            reading.complain((*location, "type"), str(error))
+            continue
+        own = {key: value for key, value in block.items() if key != "type"}
+        settings = reading.block(installed.settings, own, location)
+        if settings is not None:
+            position = str(reading.document.key_at(location))
+            settings = anchored(settings, reading.document.base)
+            yield name, Declared(name, installed, settings, position)
+
+
+def anchored(value: Any, base: Path) -> Any:
+    """Settings with every relative path in them made to start at the table's folder."""
+    if isinstance(value, Path):
+        return base / value
+    if isinstance(value, Settings):
+        changed = {}
+        for name in type(value).model_fields:
+            before = getattr(value, name)
+            after = anchored(before, base)
+            if after is not before:
+                changed[name] = after
+        return value.model_copy(update=changed) if changed else value
+    if isinstance(value, tuple | list):
+        items = [anchored(one, base) for one in value]
+        return type(value)(items) if any(a is not b for a, b in zip(items, value, strict=True)) else value
+    if isinstance(value, dict):
+        entries = {key: anchored(one, base) for key, one in value.items()}
+        return entries if any(entries[key] is not value[key] for key in value) else value
+    return value
+
+
+def _route(reading: Reading, block: Any, location: Location) -> Route | None:
+    settings = reading.block(RouteSettings, block, location)
+    data = _mapping(block)
+    before = len(reading.findings)
+    known = {"site": reading.names("sites"), "inbound": reading.names("inbound")}
+    reader = MatchReader(reading.document.key_at, reading.complain, reading.complain_of_key, known)
+    # A written `match:` is read even when it is empty or null: that is a mistake to speak of.
+    match: Predicate = ANYTHING
+    if "match" in data:
+        match = reader.match(data["match"], (*location, "match"))
+    if data.get("match") == {}:
+        reading.complain((*location, "match"), "is empty; leave it out to take everything that comes")
+    select = reader.select(data["select"], (*location, "select")) if "select" in data else None
+    if settings is None:
+        return None
+    if len(reading.findings) > before and match == ANYTHING:
+        match = AnyOf("", ())  # unreadable: nothing further is known of what it takes
+    return Route(
+        name=settings.name,
+        position=str(reading.document.value_at(location)),
+        inbound=frozenset(settings.from_) if settings.from_ is not None else None,
+        match=match,
+        select=select,
+        transform=tuple(step.model_dump(exclude_none=True, mode="json") for step in settings.transform),
+        process=settings.process,
+        deliver=tuple(
+            Sending(one.to, one.after, one.when.status if one.when else ()) for one in settings.deliver
+        ),
+        shadow=settings.mode == "shadow",
+        hold=settings.hold,
+        otherwise=settings.otherwise,
+    )
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

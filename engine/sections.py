@@ -1,0 +1,265 @@
+"""The sections of a table as an operator writes them, one model each.
+
+Enter: plain data from the table. Leave: typed, frozen settings. What needs the rest of the table
+(names that must exist, sites that must agree) is asked in `engine.check`; what needs an installed
+type is read in `engine.reading`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import zoneinfo
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
+
+from engine.finding import did_you_mean
+from engine.settings import AETitle, Duration, HostPort, Settings, Size
+
+NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+"""Names of sites, channels and processors: they appear in file names, metrics and URLs."""
+
+
+def _check_zone(value: str) -> str:
+    if value not in zoneinfo.available_timezones():
+        hint = did_you_mean(value, zoneinfo.available_timezones())
+        raise ValueError(f"no time zone of that name{hint}" if hint else "no such IANA time zone")
+    return value
+
+
+def _check_network(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be an IP address or a block such as 10.90.7.0/24, in quotes if need be")
+    try:
+        return str(ipaddress.ip_network(value)) if "/" in value else str(ipaddress.ip_address(value))
+    except ValueError:
+        pass
+    try:
+        block = ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError("must be an IP address or a block such as 10.90.7.0/24") from None
+    raise ValueError(f"has bits set past its prefix; write {block}")
+
+
+def _check_address(value: Any) -> str:
+    try:
+        return str(ipaddress.ip_address(value if isinstance(value, str) else ""))
+    except ValueError:
+        raise ValueError("must be one IP address, for example 10.90.7.2") from None
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _sending(value: Any) -> Any:
+    return {"to": value} if isinstance(value, str) else value
+
+
+TimeZone = Annotated[str, AfterValidator(_check_zone)]
+Address = Annotated[str, BeforeValidator(_check_address, json_schema_input_type=str)]
+Network = Annotated[str, BeforeValidator(_check_network, json_schema_input_type=str)]
+Words = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
+
+
+class EngineSettings(Settings):
+    """`engine:` what belongs to the process and its machine."""
+
+    data: Path = Path("data")
+    """Folder of the store and the instances; relative to the table's folder."""
+    database: Literal["sqlite"] = "sqlite"
+    """Where records are kept."""
+    instances: Literal["file"] = "file"
+    """Where instances are kept."""
+    http: HostPort = "127.0.0.1:8080"
+    """HOST:PORT of the one HTTP server: DICOMweb, API, health, metrics."""
+    ae_title: AETitle = "PONS"
+    """The engine's own AE title when it calls a peer."""
+    max_instance: Size = 8 * 1024**3
+    """The largest instance that is taken in."""
+    min_free: Size = 1024**3
+    """Free disk space below which nothing new is taken in."""
+    reserve: Size = 64 * 1024**2
+    """Disk space set aside so that a full disk does not stop what is under way."""
+    log: Literal["text", "json"] = "json"
+    """How log lines are written."""
+
+
+class Assembly(Settings):
+    """`assembly:` when a study counts as complete, and what late instances do."""
+
+    stable_after: Duration = 60.0
+    """Quiet time after the last instance before a study is stable."""
+    force_after: Duration = 2700.0
+    """Age at which a study that never falls quiet is taken as stable all the same."""
+    on_late: Literal["rerun", "hold", "ignore"] = "rerun"
+    """What instances do that come after a study was stable: a new revision, a hold, or nothing."""
+    on_conflict: Literal["version", "reject"] = "version"
+    """What the same SOP Instance UID with other content does: a new version is kept, or it is refused."""
+
+    @model_validator(mode="after")
+    def _force_is_longer(self) -> Assembly:
+        if self.force_after < self.stable_after:
+            raise ValueError("force_after is shorter than stable_after, so no study would ever fall quiet")
+        return self
+
+
+class IssuerSettings(Settings):
+    """Who issues a site's patient identifiers."""
+
+    namespace: Annotated[str, Field(max_length=64)] = ""
+    """Local namespace (HD-1, IssuerOfPatientID)."""
+    oid: Annotated[str, Field(pattern=r"^([0-2](\.(0|[1-9][0-9]*))+)?$", max_length=64)] = ""
+    """Universal identifier, an ISO OID."""
+
+    @model_validator(mode="after")
+    def _names_something(self) -> IssuerSettings:
+        if not self.namespace and not self.oid:
+            raise ValueError("an issuer has a namespace, an oid, or both")
+        return self
+
+
+class SiteSettings(Settings):
+    """One of `sites:` a hospital or department."""
+
+    name: Words | None = None
+    """What people call it; its key when absent."""
+    timezone: TimeZone = "UTC"
+    """IANA name of its time zone."""
+    tunnel: Address | None = None
+    """Its address inside its tunnel."""
+    addresses: tuple[Network, ...] = ()
+    """Addresses or blocks it may come from besides its tunnel."""
+    ae_titles: tuple[AETitle, ...] = ()
+    """AE titles it may call with; without one, nothing is taken from it by C-STORE."""
+    issuer_of_patient_id: IssuerSettings | None = None
+    """Who issues its patient identifiers when an object does not say."""
+
+    @model_validator(mode="after")
+    def _can_be_recognised(self) -> SiteSettings:
+        if self.tunnel is None and not self.addresses:
+            raise ValueError("a site needs a tunnel or addresses: it is known by where it comes from")
+        return self
+
+
+class WhenSettings(Settings):
+    """`when:` which results a destination gets."""
+
+    status: Annotated[
+        tuple[Literal["preliminary", "final", "corrected", "retracted", "failed"], ...],
+        BeforeValidator(_listed, json_schema_input_type=str | list[str]),
+        Field(min_length=1),
+    ]
+    """Statuses that are sent."""
+
+
+class DeliverSettings(Settings):
+    """One entry of `deliver:`; a plain name is short for `{to: name}`."""
+
+    to: str
+    """Key of the destination."""
+    after: Names = ()
+    """Destinations of the same route that must have acknowledged the same result first."""
+    when: WhenSettings | None = None
+    """Which results are sent."""
+
+
+class TransformSettings(Settings):
+    """One step of `transform:` an edit on what goes onward; originals stay byte-exact."""
+
+    set: dict[str, Any] | None = None
+    """Attributes to set: keyword and value."""
+    remove: tuple[str, ...] | None = None
+    """Keywords of attributes to remove."""
+
+    @model_validator(mode="after")
+    def _one_step(self) -> TransformSettings:
+        if bool(self.set) == bool(self.remove):
+            raise ValueError("a step is either {set: {Keyword: value}} or {remove: [Keyword]}")
+        return self
+
+
+class RouteSettings(Settings):
+    """One of `routes:` match, process, deliver."""
+
+    name: Words
+    """What people call it; appears in decisions, traces and tests."""
+    from_: Annotated[Names | None, Field(alias="from", min_length=1)] = None
+    """Inbound channels it listens to; all when absent."""
+    match: Any = None
+    """Predicates that must hold for the study (docs/routing.md)."""
+    select: Any = None
+    """Predicates that name the series which go to the processor; all series when absent."""
+    transform: tuple[TransformSettings, ...] = ()
+    """Edits on what goes onward."""
+    process: str | None = None
+    """Key of the processor."""
+    deliver: Annotated[
+        tuple[
+            Annotated[
+                DeliverSettings, BeforeValidator(_sending, json_schema_input_type=str | DeliverSettings)
+            ],
+            ...,
+        ],
+        BeforeValidator(_listed, json_schema_input_type=str | list[str | DeliverSettings]),
+    ] = ()
+    """Destinations, in order."""
+    mode: Literal["live", "shadow"] = "live"
+    """`shadow` does everything but deliver, and shows what it would have sent."""
+    hold: Words | None = None
+    """Wait for a person, with this reason."""
+    otherwise: bool = False
+    """Fire only when no other live route did."""
+
+
+class ExpectSettings(Settings):
+    """`expect:` of a test."""
+
+    routes: tuple[str, ...]
+    """Names of the live routes that fire, in file order."""
+    shadow: tuple[str, ...] | None = None
+    """Names of the shadow routes that fire."""
+    deliver: tuple[str, ...] | None = None
+    """Destinations that get something, each once, in order."""
+    held: str | None = None
+    """The reason with which the study is held."""
+
+
+class TestSettings(Settings):
+    """One of `tests:` a study that the table must decide as told."""
+
+    __test__ = False  # not a test case, whatever its name suggests to a test runner
+
+    name: Words
+    """A sentence."""
+    given: dict[str, Any]
+    """The study: site, inbound, calling_ae_title, called_ae_title, time, attributes, series."""
+    expect: ExpectSettings
+    """What must become of it."""
+
+
+class TableSettings(Settings):
+    """A routing table."""
+
+    version: Literal[1]
+    """Version of this grammar."""
+    engine: EngineSettings = EngineSettings()
+    """What belongs to the process and its machine."""
+    include: tuple[str, ...] = ()
+    """Patterns of files, relative to this one, whose sections are added to this table."""
+    assembly: Assembly = Assembly()
+    """When a study counts as complete."""
+    sites: dict[Annotated[str, Field(pattern=NAME)], SiteSettings] = Field(default_factory=dict)
+    """Hospitals and departments, by name."""
+    inbound: dict[str, Any] = Field(default_factory=dict)
+    """Ways in, by name."""
+    processors: dict[str, Any] = Field(default_factory=dict)
+    """What turns studies into results, by name."""
+    outbound: dict[str, Any] = Field(default_factory=dict)
+    """Destinations, by name."""
+    routes: tuple[RouteSettings, ...] = ()
+    """What happens to which study, in order."""
+    tests: tuple[TestSettings, ...] = ()
+    """Studies that the table must decide as told; `pons test` runs them."""

@@ -1,0 +1,82 @@
+"""A routing table once it has been read: frozen, every name resolved, every position known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from engine.channel import InboundType, OutboundType, ProcessorType
+from engine.model import Site, Study
+from engine.route import Route, RouteIndex
+from engine.sections import Assembly, EngineSettings
+
+T = TypeVar("T", InboundType, OutboundType, ProcessorType)
+
+
+@dataclass(frozen=True, slots=True)
+class Declared(Generic[T]):
+    """A channel or processor of the table: an installed type and its settings."""
+
+    name: str
+    type: T
+    settings: Any
+    position: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a test of the table demands; None leaves open."""
+
+    routes: tuple[str, ...]
+    shadow: tuple[str, ...] | None = None
+    deliver: tuple[str, ...] | None = None
+    held: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableTest:
+    """A study that the table must decide as told."""
+
+    name: str
+    position: str
+    study: Study
+    expect: Expectation
+
+
+@dataclass(frozen=True)
+class Table:
+    """One version of the routing table."""
+
+    path: Path
+    base: Path  # the folder that relative paths start from
+    version: str  # "sha256:" and 12 hexadecimal digits of the content of all its files
+    engine: EngineSettings
+    assembly: Assembly
+    sites: Mapping[str, Site]
+    inbound: Mapping[str, Declared[InboundType]]
+    processors: Mapping[str, Declared[ProcessorType]]
+    outbound: Mapping[str, Declared[OutboundType]]
+    routes: tuple[Route, ...]
+    tests: tuple[TableTest, ...]
+
+    @cached_property
+    def index(self) -> RouteIndex:
+        """The routes by site and inbound channel; made at the first decision."""
+        return RouteIndex(self.routes)
+
+    def keywords(self) -> frozenset[str]:
+        """Every attribute that a predicate or `select:` reads: keyword, tag, or path."""
+        return self._keywords
+
+    @cached_property
+    def _keywords(self) -> frozenset[str]:
+        return frozenset(self._attributes())
+
+    def _attributes(self) -> Iterator[str]:
+        for route in self.routes:
+            yield from route.match.attributes()
+            if route.select is not None:
+                yield from route.select.attributes()
