@@ -1,0 +1,52 @@
+"""What every destination reached by DIMSE has in common: its fields, C-STORE and C-ECHO.
+
+Enter: a payload of DICOM files. Leave: an acknowledgement when the peer has stored every one of
+them (PS3.4 B.2.3), see `channels.transport.association`. What is sent is each channel's own.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from channels.transport import association
+from engine.channel import AETitle, OutboundSettings, Port, Tls
+from engine.model import Acknowledgement, Delivery, Payload
+
+
+class DicomSettings(OutboundSettings):
+    """Where the peer is and how it is called."""
+
+    host: str = Field(pattern=r"^[A-Za-z0-9._:\-]{1,253}$")
+    """Address or name of the peer."""
+    port: Port
+    """TCP port of the peer; 104 and 11112 are usual."""
+    ae_title: AETitle
+    """The peer's AE title (called AE title)."""
+    calling_ae_title: AETitle = "PONS"
+    """Our own AE title, as the peer knows it."""
+    tls: Tls | None = None
+    """TLS towards the peer (PS3.15 B.9); plain DICOM when absent, for use inside a tunnel."""
+
+
+class DicomDestination:
+    """Delivers by C-STORE; a subclass renders."""
+
+    may_reencode = True  # our own objects: sent in implicit VR to a peer that takes nothing else
+
+    def __init__(self, settings: DicomSettings) -> None:
+        self._peer = association.Peer(
+            host=settings.host,
+            port=settings.port,
+            ae_title=settings.ae_title,
+            calling_ae_title=settings.calling_ae_title,
+            tls=settings.tls,
+            timeout=settings.timeout,
+        )
+
+    async def deliver(self, payload: Payload, delivery: Delivery) -> Acknowledgement:
+        """Store every part; returns when the peer has answered for all of them."""
+        return await association.store(self._peer, payload.parts, may_reencode=self.may_reencode)
+
+    async def probe(self) -> None:
+        """C-ECHO."""
+        await association.echo(self._peer)

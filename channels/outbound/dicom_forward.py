@@ -1,0 +1,39 @@
+"""Studies onward by C-STORE (PS3.4 B), byte for byte as they came or as the route edited them.
+
+Enter: a stable study revision. Leave: every instance of it at the destination, in the transfer
+syntax it came in. Where the peer does not take that, it is refused with the reason: changing the
+encoding of a hospital's images is not this channel's to decide.
+"""
+
+from __future__ import annotations
+
+from channels.outbound.dicom_destination import DicomDestination, DicomSettings
+from channels.outbound.study_parts import study_payload
+from engine.channel import Duration, OutboundContext, OutboundType
+from engine.model import History, Payload, Result, Study
+
+
+class Settings(DicomSettings):
+    """A PACS, archive or workstation that takes studies."""
+
+    timeout: Duration = 600.0
+    """How long one attempt at the whole study may take before its outcome counts as unknown."""
+
+
+class DicomForward(DicomDestination):
+    """Names the stored files, delivers by C-STORE."""
+
+    may_reencode = False
+
+    def render(self, subject: Result | Study, history: History) -> Payload:
+        """The study's files as they are; nothing is copied."""
+        assert isinstance(subject, Study)  # the type carries studies
+        return study_payload(subject)
+
+
+def build(settings: Settings, context: OutboundContext) -> DicomForward:
+    """Make the channel; opens nothing."""
+    return DicomForward(settings)
+
+
+CHANNEL = OutboundType("dicom_forward", "study", Settings, build)

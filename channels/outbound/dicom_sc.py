@@ -1,0 +1,34 @@
+"""Results as Secondary Capture images (PS3.3 A.8).
+
+Enter: a result. Leave: its images and a summary page at the destination, in the study's own
+hierarchy, acknowledged by C-STORE (PS3.4 B).
+"""
+
+from __future__ import annotations
+
+from channels.outbound.dicom_destination import DicomDestination, DicomSettings
+from engine.channel import OutboundContext, OutboundType
+from engine.model import History, Payload, Result, Study
+
+
+class Settings(DicomSettings):
+    """A PACS or archive that takes Secondary Capture images."""
+
+
+class DicomSc(DicomDestination):
+    """Renders by `channels.content.sc`, delivers by C-STORE."""
+
+    def render(self, subject: Result | Study, history: History) -> Payload:
+        """The images of a result, under UIDs of this delivery."""
+        from channels.content import sc  # late: it takes longer to import than to check a table
+
+        assert isinstance(subject, Result)  # the type carries results
+        return sc.render(subject, history)
+
+
+def build(settings: Settings, context: OutboundContext) -> DicomSc:
+    """Make the channel; opens nothing."""
+    return DicomSc(settings)
+
+
+CHANNEL = OutboundType("dicom_sc", "result", Settings, build)

@@ -1,0 +1,240 @@
+"""Send instances by C-STORE and verify by C-ECHO (PS3.4 B, PS3.7 9.1.1 and 9.1.5).
+
+Enter: a peer and parts, each a DICOM file in memory or on disk. Leave: an acknowledgement for all
+of them, or TryAgain or Refused as the statuses say (see `dimse_status`). The data set goes out as
+it is filed, byte for byte; only objects of our own are re-encoded, and only for a peer that takes
+them in no other way. Every attempt sends the same instances under the same SOP Instance UIDs, so
+that a peer recognises a repetition.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from channels.transport import dimse_status
+from channels.transport.dimse_command import C_ECHO_RQ, C_STORE_RQ, NO_DATA_SET, RESPONSE
+from channels.transport.dimse_status import Verdict
+from channels.transport.instance_file import InstanceFile
+from channels.transport.upper_layer import MAX_CONTEXTS, Association, Peer, associate
+from engine.errors import Refused, TryAgain
+from engine.model import Acknowledgement, Part
+
+__all__ = ["Peer", "echo", "store"]
+
+IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+_UNCOMPRESSED = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
+_VERIFICATION = "1.2.840.10008.1.1"
+_HAS_DATA_SET = 0x0001
+_MEDIUM = 0x0000
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What became of one instance; ``status`` is None where it could not be offered."""
+
+    sop_instance_uid: str
+    status: int | None
+    words: str = ""
+
+    @property
+    def verdict(self) -> Verdict:
+        return Verdict.REFUSED if self.status is None else dimse_status.verdict(self.status)
+
+    @property
+    def is_out_of_resources(self) -> bool:
+        return self.status is not None and dimse_status.is_out_of_resources(self.status)
+
+    @property
+    def code(self) -> str:
+        return "no context" if self.status is None else dimse_status.code(self.status)
+
+    def __str__(self) -> str:
+        return self.words if self.status is None else dimse_status.describe(self.status)
+
+
+async def store(peer: Peer, parts: Sequence[Part], *, may_reencode: bool = False) -> Acknowledgement:
+    """Store every part at the peer, over one association where 128 contexts suffice.
+
+    Args:
+        may_reencode: an uncompressed object may be sent in implicit or explicit VR little endian
+            when the peer does not take the one it is filed in.
+
+    Raises:
+        TryAgain: an instance got A7xx or 0110, or the association failed or was too slow.
+        Refused: an instance got a permanent failure or no presentation context, after every
+            other instance had been offered.
+    """
+    answers: list[_Answer] = []
+    try:
+        async with asyncio.timeout(peer.timeout):
+            files = await asyncio.to_thread(lambda: [InstanceFile.of(part) for part in parts])
+            for group in _groups(files, may_reencode):
+                if answers and answers[-1].is_out_of_resources:
+                    break
+                async with associate(peer, group.contexts) as association:
+                    await _store_group(peer, association, group, may_reencode, answers)
+    except TimeoutError as error:
+        raise TryAgain(
+            f"{peer} had acknowledged {len(answers)} of {len(parts)} instances after {peer.timeout:g} s",
+            code="timeout",
+        ) from error
+    return _settle(peer, answers, len(parts))
+
+
+async def echo(peer: Peer) -> None:
+    """C-ECHO; returns when the peer answered with success.
+
+    Raises:
+        TryAgain: no answer, or none with success.
+        Refused: the peer rejects us for good or does not offer verification.
+    """
+    wanted = (_VERIFICATION, IMPLICIT_VR_LITTLE_ENDIAN)
+    try:
+        async with asyncio.timeout(peer.timeout), associate(peer, [wanted]) as association:
+            if wanted not in association.accepted:
+                raise Refused(f"{peer} does not accept verification", code="no context")
+            command = _encode_command(
+                (0x0002, _uid(_VERIFICATION)),
+                (0x0100, _number(C_ECHO_RQ)),
+                (0x0110, _number(1)),
+                (0x0800, _number(NO_DATA_SET)),
+            )
+            await association.send(association.accepted[wanted], command)
+            status = _read_response(peer, await association.receive(), C_ECHO_RQ, 1)
+    except TimeoutError as error:
+        raise TryAgain(f"{peer} did not answer C-ECHO within {peer.timeout:g} s", code="timeout") from error
+    if status != 0:
+        raise TryAgain(f"{peer} answered C-ECHO with {dimse_status.describe(status)}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The instances of one association and the contexts they need."""
+
+    files: list[InstanceFile]
+    contexts: list[tuple[str, str]]
+
+
+def _groups(files: Sequence[InstanceFile], may_reencode: bool) -> Iterator[_Group]:
+    group = _Group([], [])
+    for file in files:
+        more = [context for context in _wanted(file, may_reencode) if context not in group.contexts]
+        if len(group.contexts) + len(more) > MAX_CONTEXTS:
+            yield group
+            group = _Group([], [])
+            more = _wanted(file, may_reencode)
+        group.files.append(file)
+        group.contexts.extend(more)
+    if group.files:
+        yield group
+
+
+def _wanted(file: InstanceFile, may_reencode: bool) -> list[tuple[str, str]]:
+    """Contexts under which a file may travel, its own transfer syntax first."""
+    syntaxes = [file.transfer_syntax_uid]
+    if may_reencode and file.transfer_syntax_uid in _UNCOMPRESSED:
+        syntaxes += [syntax for syntax in _UNCOMPRESSED if syntax != file.transfer_syntax_uid]
+    return [(file.sop_class_uid, syntax) for syntax in syntaxes]
+
+
+async def _store_group(
+    peer: Peer, association: Association, group: _Group, may_reencode: bool, answers: list[_Answer]
+) -> None:
+    """Offer every instance and note its answer at once; a peer out of resources is spared the rest."""
+    for number, file in enumerate(group.files):
+        usable = [context for context in _wanted(file, may_reencode) if context in association.accepted]
+        if not usable:
+            answers.append(_Answer(file.sop_instance_uid, None, _no_context(file, association)))
+            continue
+        message_id = number % 0xFFFF + 1
+        command = _encode_command(
+            (0x0002, _uid(file.sop_class_uid)),
+            (0x0100, _number(C_STORE_RQ)),
+            (0x0110, _number(message_id)),
+            (0x0700, _number(_MEDIUM)),
+            (0x0800, _number(_HAS_DATA_SET)),
+            (0x1000, _uid(file.sop_instance_uid)),
+        )
+        transfer_syntax_uid = usable[0][1]
+        as_filed = transfer_syntax_uid == file.transfer_syntax_uid
+        data_set = file.data_set() if as_filed else file.reencoded(transfer_syntax_uid)
+        await association.send(association.accepted[usable[0]], command, data_set)
+        response = await association.receive()
+        status = _read_response(peer, response, C_STORE_RQ, message_id, file.sop_instance_uid)
+        answers.append(_Answer(file.sop_instance_uid, status))
+        if answers[-1].is_out_of_resources:
+            return
+
+
+def _no_context(file: InstanceFile, association: Association) -> str:
+    from pydicom.uid import UID  # late: it takes 150 ms
+
+    sop_class, syntax = UID(file.sop_class_uid).name, UID(file.transfer_syntax_uid).name
+    if any(abstract_syntax == file.sop_class_uid for abstract_syntax, _ in association.accepted):
+        return f"{sop_class} not accepted in {syntax}: it cannot be sent without changing its encoding"
+    return f"{sop_class} in {syntax} not accepted: the peer must be configured to store it"
+
+
+def _settle(peer: Peer, answers: Sequence[_Answer], total: int) -> Acknowledgement:
+    """One outcome for all: a transient failure outweighs a permanent one, for the rest is sent again."""
+    for verdict, error in ((Verdict.TRY_AGAIN, TryAgain), (Verdict.REFUSED, Refused)):
+        failed = [answer for answer in answers if answer.verdict is verdict]
+        if failed:
+            first = failed[0]
+            raise error(
+                f"{peer} did not store {len(failed)} of {total} instances,"
+                f" first {first.sop_instance_uid}: {first}",
+                code=first.code,
+            )
+    kept = [answer for answer in answers if answer.verdict is Verdict.WARNING]
+    return Acknowledgement(
+        code=kept[0].code if kept else dimse_status.code(0),
+        detail=f"{total} {'instance' if total == 1 else 'instances'} stored",
+        warning="; ".join(
+            f"{sum(answer.status == status for answer in kept)} of {total}: {dimse_status.describe(status)}"
+            for status in dict.fromkeys(answer.status for answer in kept)
+            if status is not None
+        ),
+    )
+
+
+def _encode_command(*elements: tuple[int, bytes]) -> bytes:
+    """A command set: implicit VR little endian, group 0000, its length first (PS3.7 6.3.1)."""
+    body = b"".join(struct.pack("<HHI", 0, element, len(value)) + value for element, value in elements)
+    return struct.pack("<HHII", 0, 0, 4, len(body)) + body
+
+
+def _number(value: int) -> bytes:
+    return struct.pack("<H", value)
+
+
+def _uid(value: str) -> bytes:
+    encoded = value.encode("ascii", "replace")
+    return encoded + b"\0" * (len(encoded) % 2)
+
+
+def _read_response(
+    peer: Peer, data: bytes, request: int, message_id: int, sop_instance_uid: str | None = None
+) -> int:
+    """The status of the response to this very request; TryAgain when it answers something else."""
+    elements: dict[int, bytes] = {}
+    offset = 0
+    while offset + 8 <= len(data):
+        group, element, length = struct.unpack_from("<HHI", data, offset)
+        if group == 0:
+            elements[element] = data[offset + 8 : offset + 8 + length]
+        offset += 8 + length
+    answered = elements.get(0x1000, b"").strip(b" \0").decode("ascii", "replace")
+    if (
+        elements.get(0x0100) != _number(request | RESPONSE)
+        or elements.get(0x0120) != _number(message_id)
+        or len(elements.get(0x0900, b"")) != 2
+        # optional in the response, but when it is there it must be ours (PS3.7 9.3.1.2)
+        or (sop_instance_uid and answered and answered != sop_instance_uid)
+    ):
+        raise TryAgain(f"{peer} answered another request than ours", code="protocol")
+    return int.from_bytes(elements[0x0900], "little")

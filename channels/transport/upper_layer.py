@@ -1,0 +1,325 @@
+"""One DICOM association as its requestor, on asyncio: TCP or TLS, then PDUs (PS3.8 9.3, 9.1).
+
+Enter: a peer and the presentation contexts wanted of it. Leave: an `Association` that sends one
+message and receives one at a time, is released in order and aborted on any error or cancellation.
+
+pynetdicom encodes and decodes the association PDUs. The wire is not its own: its association
+thread polls, queues a whole object in memory while it sends, reads a PDU of whatever length is
+announced, and cannot be cancelled while it waits for a silent peer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import struct
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+from channels.transport.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from engine.channel import Tls
+from engine.errors import Refused, TryAgain
+
+MAX_CONTEXTS = 128  # context ids are the odd numbers 1 to 255 (PS3.8 9.3.2.2)
+
+_APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
+_OUR_MAX_PDU = 16382  # what we ask of the peer; it only ever sends short responses
+_LONGEST_PDU = 1 << 20  # what we read at most, whatever is announced
+_LONGEST_COMMAND = 1 << 16
+_LARGEST_FRAGMENT = 128 * 1024  # when the peer sets no limit
+_RELEASE_TIMEOUT = 2.0  # seconds; by then everything is acknowledged already
+
+_A_ASSOCIATE_AC, _A_ASSOCIATE_RJ, _P_DATA, _A_RELEASE_RQ, _A_RELEASE_RP, _A_ABORT = 2, 3, 4, 5, 6, 7
+_RELEASE_REQUEST = struct.pack(">BBLL", _A_RELEASE_RQ, 0, 4, 0)
+_RELEASE_RESPONSE = struct.pack(">BBLL", _A_RELEASE_RP, 0, 4, 0)
+_ABORT_BY_USER = struct.pack(">BBLBBBB", _A_ABORT, 0, 4, 0, 0, 0, 0)
+
+_LAST, _COMMAND = 0x02, 0x01  # message control header (PS3.8 E.2)
+
+_REJECT_REASONS = {  # PS3.8 table 9-21: (source, reason)
+    (1, 1): "no reason given",
+    (1, 2): "application context name not supported",
+    (1, 3): "calling AE title not recognized",
+    (1, 7): "called AE title not recognized",
+    (2, 1): "no reason given",
+    (2, 2): "protocol version not supported",
+    (3, 1): "temporary congestion",
+    (3, 2): "local limit exceeded",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """An application entity to call."""
+
+    host: str
+    port: int
+    ae_title: str
+    calling_ae_title: str
+    tls: Tls | None = None
+    timeout: float = 30.0  # seconds for one attempt as a whole; kept by the caller of `associate`
+
+    def __str__(self) -> str:
+        return f"{self.ae_title} at {self.host}:{self.port}"
+
+
+@asynccontextmanager
+async def associate(peer: Peer, contexts: Sequence[tuple[str, str]]) -> AsyncIterator[Association]:
+    """Hold an association; released when the block ends well, aborted otherwise.
+
+    Args:
+        contexts: abstract syntax and transfer syntax of each presentation context, at most 128.
+
+    Raises:
+        TryAgain: no connection, lost connection, protocol error, abort, transient rejection.
+        Refused: permanent rejection.
+    """
+    with _lost(peer):
+        reader, writer = await _connect(peer)
+    association = Association(peer, reader, writer)
+    try:
+        await association.negotiate(contexts)
+        yield association
+        await association.release()
+    finally:
+        association.close()
+
+
+async def _connect(peer: Peer) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if peer.tls is None:
+        reader, writer = await asyncio.open_connection(peer.host, peer.port)
+    else:
+        try:
+            context = await asyncio.to_thread(peer.tls.client_context)
+        except LookupError as error:
+            raise TryAgain(f"TLS towards {peer}: {error}", code="tls") from error
+        reader, writer = await asyncio.open_connection(
+            peer.host, peer.port, ssl=context, server_hostname=peer.host
+        )
+    # asyncio sets it as well, but not by promise; without it small stores wait for delayed ACKs.
+    connection: socket.socket = writer.get_extra_info("socket")
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return reader, writer
+
+
+class Association:
+    """An open connection to a peer; owned by one task."""
+
+    def __init__(self, peer: Peer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._peer = peer
+        self._reader = reader
+        self._writer = writer
+        self._fragment = 0  # longest message fragment the peer takes
+        self._over = False  # released, or ended by the peer: an abort has no addressee
+        self.accepted: Mapping[tuple[str, str], int] = {}  # (abstract, transfer syntax) -> context id
+
+    async def negotiate(self, contexts: Sequence[tuple[str, str]]) -> None:
+        """A-ASSOCIATE-RQ and its answer; fills ``accepted``."""
+        with _lost(self._peer):
+            self._writer.write(_encode_request(self._peer, contexts))
+            await self._writer.drain()
+            kind, body = await self._read_pdu()
+            if kind == _A_ASSOCIATE_RJ:
+                self._over = True
+                raise self._rejection(body)
+            if kind != _A_ASSOCIATE_AC:
+                raise self._protocol_error(f"PDU type {kind} instead of an answer to A-ASSOCIATE-RQ")
+            results, longest = self._decode_accept(kind, body)
+        # 0 means no limit; a limit shorter than a fragment's own header allows no message at all.
+        if 0 < longest < 8:
+            raise self._protocol_error(f"a maximum length of {longest} bytes")
+        self._fragment = min(longest or _LARGEST_FRAGMENT, _LARGEST_FRAGMENT) - 6
+        self.accepted = {
+            wanted: number
+            for number, wanted in zip(range(1, 256, 2), contexts, strict=False)
+            if results.get(number) == wanted[1]
+        }
+
+    async def send(
+        self, context_id: int, command: bytes, data: AsyncGenerator[bytes, None] | None = None
+    ) -> None:
+        """Send a command set and, when there is one, its data set, in fragments (PS3.8 E.1)."""
+        with _lost(self._peer):
+            self._writer.writelines(self._data_pdus(context_id, command, _COMMAND, last=True))
+            if data is not None:
+                async with aclosing(data):
+                    await self._send_data(context_id, data)
+            await self._writer.drain()
+
+    async def _send_data(self, context_id: int, data: AsyncGenerator[bytes, None]) -> None:
+        rest = b""  # the last fragment must say so, thus something is always held back
+        async for chunk in data:
+            whole = rest + chunk
+            sendable = (len(whole) - 1) // self._fragment * self._fragment
+            self._writer.writelines(self._data_pdus(context_id, whole[:sendable], 0, last=False))
+            rest = whole[sendable:]
+            await self._writer.drain()
+        self._writer.writelines(self._data_pdus(context_id, rest, 0, last=True))
+
+    def _data_pdus(self, context_id: int, data: bytes, control: int, *, last: bool) -> Iterator[bytes]:
+        view = memoryview(data)
+        for offset in range(0, len(data), self._fragment):
+            fragment = view[offset : offset + self._fragment]
+            ends = last and offset + len(fragment) == len(data)
+            length = len(fragment) + 2
+            yield struct.pack(
+                ">BBLLBB", _P_DATA, 0, length + 4, length, context_id, control | (_LAST if ends else 0)
+            )
+            yield bytes(fragment)
+
+    async def receive(self) -> bytes:
+        """The command set of the next message; a data set that follows it is not expected here."""
+        command = bytearray()
+        with _lost(self._peer):
+            while True:
+                kind, body = await self._read_pdu()
+                if kind == _A_RELEASE_RQ:
+                    self._over = True
+                    self._writer.write(_RELEASE_RESPONSE)
+                    raise TryAgain(
+                        f"{self._peer} released the association before it answered", code="released"
+                    )
+                if kind != _P_DATA:
+                    raise self._protocol_error(f"PDU type {kind} instead of a response")
+                for control, value in self._data_values(body):
+                    if not control & _COMMAND:
+                        raise self._protocol_error("a data set where only a response was due")
+                    command += value
+                    if len(command) > _LONGEST_COMMAND:
+                        raise self._protocol_error("a response of more than 64 kB")
+                    if control & _LAST:
+                        return bytes(command)
+
+    async def release(self) -> None:
+        """A-RELEASE; whatever comes of it changes nothing about what was acknowledged before."""
+        try:
+            async with asyncio.timeout(_RELEASE_TIMEOUT):
+                self._writer.write(_RELEASE_REQUEST)
+                await self._writer.drain()
+                kind, _ = await self._read_pdu()
+                self._over = kind == _A_RELEASE_RP
+        except (OSError, EOFError, TryAgain):  # TimeoutError is an OSError
+            return
+
+    def close(self) -> None:
+        """Close at once; a peer that still listens is told by A-ABORT unless all is over."""
+        transport = self._writer.transport
+        if not self._over and not transport.is_closing() and transport.get_write_buffer_size() == 0:
+            self._writer.write(_ABORT_BY_USER)
+        if transport.get_write_buffer_size():
+            transport.abort()  # the peer does not read: waiting for it would keep the socket for ever
+        else:
+            self._writer.close()
+
+    async def _read_pdu(self) -> tuple[int, bytes]:
+        kind, _, length = struct.unpack(">BBL", await self._reader.readexactly(6))
+        if not _A_ASSOCIATE_AC <= kind <= _A_ABORT or length > _LONGEST_PDU:
+            raise self._protocol_error("what is no PDU")
+        body = await self._reader.readexactly(length)
+        if kind == _A_ABORT:
+            self._over = True
+            raise TryAgain(f"{self._peer} aborted the association", code="aborted")
+        return kind, body
+
+    def _data_values(self, body: bytes) -> Iterator[tuple[int, bytes]]:
+        offset = 0
+        while offset < len(body):
+            if offset + 6 > len(body):
+                raise self._protocol_error("a malformed P-DATA-TF PDU")
+            length, _, control = struct.unpack_from(">LBB", body, offset)
+            end = offset + 4 + length
+            if length < 2 or end > len(body):
+                raise self._protocol_error("a malformed P-DATA-TF PDU")
+            yield control, body[offset + 6 : end]
+            offset = end
+
+    def _decode_accept(self, kind: int, body: bytes) -> tuple[dict[int, str], int]:
+        from pynetdicom.pdu import A_ASSOCIATE_AC  # late: it takes 200 ms
+
+        pdu = A_ASSOCIATE_AC()
+        try:
+            pdu.decode(struct.pack(">BBL", kind, 0, len(body)) + body)
+            results = {
+                number: str(item.transfer_syntax)
+                for item in pdu.presentation_context
+                if (number := item.presentation_context_id) is not None and item.result_reason == 0
+            }
+            longest = pdu.user_information.maximum_length if pdu.user_information else 0
+        except Exception as error:  # whatever a codec makes of hostile bytes is the peer's fault
+            raise self._protocol_error("an A-ASSOCIATE-AC PDU that cannot be read") from error
+        return results, longest or 0
+
+    def _rejection(self, body: bytes) -> Exception:
+        if len(body) != 4:
+            return self._protocol_error("a malformed A-ASSOCIATE-RJ PDU")
+        _, result, source, reason = body
+        code = f"rejected {result}/{source}/{reason}"
+        why = _REJECT_REASONS.get((source, reason), f"reason {reason}")
+        if result == 2:
+            return TryAgain(f"{self._peer} rejects associations for now: {why}", code=code)
+        return Refused(
+            f"{self._peer} rejects the association from {self._peer.calling_ae_title}: {why};"
+            " check both AE titles here and there",
+            code=code,
+        )
+
+    def _protocol_error(self, what: str) -> TryAgain:
+        return TryAgain(f"{self._peer} sent {what}", code="protocol")
+
+
+def _encode_request(peer: Peer, contexts: Sequence[tuple[str, str]]) -> bytes:
+    from pydicom.uid import UID
+    from pynetdicom import build_context  # late: it takes 200 ms
+    from pynetdicom.pdu import A_ASSOCIATE_RQ
+    from pynetdicom.pdu_primitives import (
+        A_ASSOCIATE,
+        ImplementationClassUIDNotification,
+        ImplementationVersionNameNotification,
+        MaximumLengthNotification,
+    )
+
+    if not 0 < len(contexts) <= MAX_CONTEXTS:
+        raise ValueError(f"{len(contexts)} presentation contexts do not fit one association")
+    request = A_ASSOCIATE()
+    request.application_context_name = UID(_APPLICATION_CONTEXT)
+    request.calling_ae_title = peer.calling_ae_title
+    request.called_ae_title = peer.ae_title
+    definitions = []
+    for number, (abstract_syntax, transfer_syntax) in zip(range(1, 256, 2), contexts, strict=False):
+        context = build_context(abstract_syntax, transfer_syntax)
+        context.context_id = number
+        definitions.append(context)
+    request.presentation_context_definition_list = definitions
+    longest, implementation, version = (
+        MaximumLengthNotification(),
+        ImplementationClassUIDNotification(),
+        ImplementationVersionNameNotification(),
+    )
+    longest.maximum_length_received = _OUR_MAX_PDU
+    implementation.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
+    version.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    request.user_information = [longest, implementation, version]
+    pdu = A_ASSOCIATE_RQ()
+    pdu.from_primitive(request)
+    return pdu.encode()
+
+
+@contextmanager
+def _lost(peer: Peer) -> Iterator[None]:
+    """Whatever goes wrong with the connection leaves the outcome unknown: try again."""
+    try:
+        yield
+    except TimeoutError:
+        raise  # the attempt's own clock, or the system's: told apart by nobody, handled by the caller
+    except LookupError as error:
+        raise TryAgain(f"TLS towards {peer}: {error}", code="tls") from error
+    except ssl.SSLError as error:
+        raise TryAgain(
+            f"TLS towards {peer} failed: {error.reason or 'unknown reason'}", code="tls"
+        ) from error
+    except EOFError as error:
+        raise TryAgain(f"{peer} closed the connection before it answered", code="closed") from error
+    except OSError as error:
+        raise TryAgain(f"no connection to {peer}: {error.strerror or error}", code="connection") from error
