@@ -1,10 +1,13 @@
-"""The fenced blocks of the documentation, with the place where each stands."""
+"""The fenced blocks of the documentation, with the place where each stands, and a table for parts."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(
@@ -53,3 +56,34 @@ def blocks(document: Path) -> list[Block]:
 def blocks_of(language: str) -> list[Block]:
     """The blocks in one language, of every page."""
     return [block for page in documents() for block in blocks(page) if block.language == language]
+
+
+SMALL_TABLE = """
+version: 1
+sites:
+  st-marys: {name: St. Mary's, timezone: Europe/Dublin, tunnel: 10.90.7.2, ae_titles: [STM_PACS]}
+inbound:
+  pacs: {type: c_store, listen: "127.0.0.1:11112", ae_title: PONS}
+  web: {type: stow_rs}
+processors:
+  dti-qc: {type: quality_control}
+outbound:
+  stm-pacs: {type: dicom_sr, site: st-marys, host: 10.90.7.2, port: 104, ae_title: STM_PACS}
+  stm-ris: {type: hl7_oru, site: st-marys, host: 10.90.7.2, port: 2575}
+routes:
+  - {name: all, match: {site: st-marys}, process: dti-qc, deliver: [stm-pacs]}
+"""
+
+
+def completed(part: dict[str, Any]) -> dict[str, Any]:
+    """The small table with a part put into it.
+
+    Sites, channels and processors are added to its own; routes and tests stand in place of its own.
+    """
+    table = yaml.safe_load(SMALL_TABLE)
+    for section, value in part.items():
+        if isinstance(value, dict) and section != "engine":
+            table.setdefault(section, {}).update(value)
+        else:
+            table[section] = value
+    return dict(table)

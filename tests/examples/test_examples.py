@@ -1,0 +1,101 @@
+"""Every example table runs unedited: it is checked, its own tests pass, and its page tells its story."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from engine.model import Report
+from examples.phantom import make_phantom
+
+ROOT = Path(__file__).resolve().parents[2]
+PONS = Path(sys.executable).with_name("pons")
+TABLES = [ROOT / "routes.yaml", *sorted((ROOT / "examples").glob("*/routes.yaml"))]
+STORIES = [table.parent for table in TABLES[1:]]
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def pons(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([PONS, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("table", TABLES, ids=name)
+def test_a_table_has_no_finding(table: Path) -> None:
+    done = pons("check", table)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("table", TABLES, ids=name)
+def test_the_tests_of_a_table_pass(table: Path) -> None:
+    assert len(yaml.safe_load(table.read_text())["tests"]) >= 2
+    done = pons("test", table)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("table", TABLES, ids=name)
+def test_the_tests_of_a_table_can_fail(table: Path, tmp_path: Path) -> None:
+    content = yaml.safe_load(table.read_text())
+    content["tests"][0]["expect"]["routes"] = [content["routes"][-1]["name"]]
+    changed = table.with_name(f"changed-{tmp_path.name}.yaml")  # beside it, where its files are
+    try:
+        changed.write_text(yaml.safe_dump(content, sort_keys=False))
+        done = pons("test", changed)
+    finally:
+        changed.unlink()
+    assert done.returncode == 1
+    assert content["tests"][0]["name"] in done.stdout + done.stderr
+
+
+def test_there_are_stories_enough_and_each_has_its_page() -> None:
+    assert len(STORIES) >= 3
+    assert [name(story) for story in STORIES if not (story / "README.md").is_file()] == []
+
+
+@pytest.mark.parametrize("story", STORIES, ids=name)
+def test_a_story_is_named_in_the_readme(story: Path) -> None:
+    assert f"({name(story)}/README.md)" in (ROOT / "README.md").read_text()
+
+
+def test_the_candidate_of_the_shadow_trial_keeps_the_folder_contract(tmp_path: Path) -> None:
+    series, out = tmp_path / "in" / "series", tmp_path / "out"
+    make_phantom(series, slices=2, volumes=2, size=32, b0=1)
+    out.mkdir()
+    candidate = ROOT / "examples" / "shadow-trial" / "candidate.py"
+    subprocess.run([sys.executable, candidate, tmp_path / "in", out], check=True, timeout=60)
+    report = Report.model_validate(json.loads((out / "result.json").read_text()))
+    assert [finding.concept.value for finding in report.findings] == ["PONS-STB"]
+    assert float(str(report.findings[0].value)) > 1
+
+
+def test_a_taken_port_is_named_before_anything_is_emptied(
+    tmp_path: Path, free_port: Callable[[], int]
+) -> None:
+
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", free_port()))
+        holder.listen()
+        port = holder.getsockname()[1]
+        (tmp_path / "routes.yaml").write_text((ROOT / "routes.yaml").read_text().replace("11113", str(port)))
+        (tmp_path / "demo").mkdir()
+        (tmp_path / "demo" / "kept").touch()
+        done = subprocess.run(
+            [sys.executable, "-m", "examples.demo"],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 1
+    assert f"pacs cannot listen on 127.0.0.1:{port}" in done.stdout.replace("\n", " ")
+    assert (tmp_path / "demo" / "kept").exists()
