@@ -44,7 +44,7 @@ def load(path: Path, *, surroundings: bool = True) -> Table:
     """
     table, findings = examine(path, surroundings=surroundings)
     if table is None:
-        raise ConfigurationError("\n".join(str(finding) for finding in findings))
+        raise ConfigurationError("\n".join(str(finding.under(path.parent)) for finding in findings))
     return table
 
 
@@ -54,7 +54,7 @@ def examine(path: Path, *, surroundings: bool = True) -> tuple[Table | None, lis
         document = read(path)
     except OSError as error:
         reason = (error.strerror or "cannot be read").lower()
-        return None, [Finding(str(path), 1, 1, "", f"cannot be read: {reason}")]
+        return None, [Finding(path.name, 1, 1, "", f"cannot be read: {reason}")]
     reading = read_sections(document, Catalog())
     check(reading, surroundings=surroundings)
     tests = read_tests(reading)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -45,6 +46,10 @@ class Finding:
         path = f"{self.path}: " if self.path else ""
         severity = "" if self.severity == "error" else "warning: "
         return f"{self.file}:{self.line}:{self.column}: {severity}{path}{self.message}"
+
+    def under(self, folder: Path) -> Finding:
+        """The finding with its file named from where ``folder`` is named: what an editor can open."""
+        return replace(self, file=str(folder / self.file))
 
     @classmethod
     def at(
