@@ -15,6 +15,7 @@ import pytest
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from pynetdicom import AE, _config
 from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.pdu_primitives import P_DATA
 
 from tests.e2e.engine import Engine, running_engine
 from tests.e2e.studies import PERSON, small_study
@@ -178,8 +179,8 @@ def test_c_store_refuses(
 
 
 def test_c_store_refuses_an_empty_data_set(engine: Engine) -> None:
-    """storescu will not send nothing, so the request is made by hand: a command that announces a data
-    set, and a data set fragment without a byte."""
+    """No sender will send nothing, so the request is made by hand: a command that announces a data
+    set, and a last data set fragment (PS3.8 E.2) without a byte."""
     ae = AE("BAD_SCU")
     ae.add_requested_context(MRImageStorage, ExplicitVRLittleEndian)
     association = ae.associate("127.0.0.1", engine.dicom_port, ae_title="PONS")
@@ -192,6 +193,9 @@ def test_c_store_refuses_an_empty_data_set(engine: Engine) -> None:
     [context] = association.accepted_contexts
     assert context.context_id is not None
     association.dimse.send_msg(request, context.context_id)
+    nothing = P_DATA()
+    nothing.presentation_data_value_list.append((context.context_id, b"\x02"))
+    association.dul.send_pdu(nothing)
     _, response = association.dimse.get_msg(block=True)
     association.abort()
 
