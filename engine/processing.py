@@ -29,7 +29,7 @@ from engine.decide import Decider, enqueue_delivery
 from engine.errors import ProcessorFailed, TryAgain
 from engine.model import Algorithm, Artefact, Report, Result, ResultStatus, Study
 from engine.retry import next_attempt
-from engine.route import RouteOutcome, outcome_from_json
+from engine.route import RouteOutcome, Sending, outcome_from_json
 from engine.settings import Retry
 from engine.spool import fsync_folder, write_durably
 from engine.store import studies, work
@@ -271,28 +271,36 @@ class Processing:
         result: Result,
         now: float,
     ) -> None:
-        sent: set[str] = set()
-        for outcome in outcomes:
-            for sending in outcome.deliver:
-                destination = self._table.outbound.get(sending.to)
-                wanted = sending.when_status or DELIVERED_BY_DEFAULT
-                if destination is None or destination.type.carries != "result" or sending.to in sent:
-                    continue
-                if result.status.value not in wanted:
-                    continue
-                sent.add(sending.to)
-                enqueue_delivery(
-                    connection,
-                    now,
-                    study=study,
-                    study_id=job.study_id,
-                    destination=destination,
-                    after=sending.after,
-                    lineage=job.lineage,
-                    transform=(),
-                    result_id=result.result_id,
-                    status=result.status.value,
-                )
+        wanted = _wanted(outcomes, result.status.value)
+        for sending in wanted.values():
+            destination = self._table.outbound.get(sending.to)
+            if destination is None or destination.type.carries != "result":
+                continue
+            enqueue_delivery(
+                connection,
+                now,
+                study=study,
+                study_id=job.study_id,
+                destination=destination,
+                after=[name for name in sending.after if name in wanted],
+                lineage=job.lineage,
+                transform=(),
+                result_id=result.result_id,
+                status=result.status.value,
+            )
+
+
+def _wanted(outcomes: list[RouteOutcome], status: str) -> dict[str, Sending]:
+    """Who gets a result of this status, each once, whichever of the routes names it first.
+
+    A destination that does not get it is nobody to wait for.
+    """
+    wanted: dict[str, Sending] = {}
+    for outcome in outcomes:
+        for sending in outcome.deliver:
+            if status in (sending.when_status or DELIVERED_BY_DEFAULT):
+                wanted.setdefault(sending.to, sending)
+    return wanted
 
 
 def _lay_out(study: Study, outcome: RouteOutcome, folder: Path) -> Study:

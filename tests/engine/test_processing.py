@@ -1,0 +1,240 @@
+"""From a closed revision to results, holds and queued deliveries, with real processors."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from engine.channel import ProcessorContext
+from engine.config import load
+from engine.decide import Decider
+from engine.intake import DurableIntake
+from engine.processing import Processing
+from engine.spool import Spool
+from engine.store import studies as study_queries
+from engine.store import work
+from engine.store.database import Database
+from engine.store.tables import deliveries, holds, jobs, results, studies
+
+TABLE = """
+version: 1
+engine: {data: ./data}
+sites:
+  st-marys: {name: St. Mary's, addresses: [127.0.0.1], ae_titles: [STM_PACS]}
+inbound:
+  pacs: {type: c_store, ae_title: PONS}
+processors:
+  model: {type: command, command: PROGRAM, timeout: 30s}
+outbound:
+  ris: {type: hl7_oru, site: st-marys, host: 127.0.0.1, port: 2575}
+  desk: {type: hl7_oru, site: st-marys, host: 127.0.0.1, port: 2576}
+  archive: {type: dicom_forward, site: st-marys, host: 127.0.0.1, port: 104, ae_title: ARCHIVE}
+routes:
+  - name: mr
+    match: {series: {Modality: MR}}
+    process: model
+    deliver:
+      - archive
+      - {to: ris, after: [archive]}
+      - {to: desk, when: {status: [failed]}, after: [ris]}
+  - {name: nothing matched, otherwise: true, hold: no route matched}
+"""
+
+REPORT = {"version": "pons.result/1", "algorithm": {"name": "model", "version": "7"}}
+
+
+class Rig:
+    """The stages between a closed revision and the queue of deliveries, run by hand."""
+
+    def __init__(
+        self, folder: Path, program: list[str], database: Database, spool: Spool, clock: object
+    ) -> None:
+        path = folder / "routes.yaml"
+        path.write_text(TABLE.replace("PROGRAM", json.dumps(program)))
+        table = load(path)
+        self.database, self.clock = database, clock
+        self.decider = Decider(database, spool, clock, table, on_decided=lambda: None)
+        declared = table.processors["model"]
+        self.processing = Processing(
+            database,
+            clock,
+            table,
+            self.decider,
+            {"model": declared.type.build(declared.settings, ProcessorContext("model", folder))},
+            data=folder / "data",
+            node="n1",
+            on_result=lambda: None,
+        )
+
+    async def close(self, *, study: int = 1) -> None:
+        """Close the open revision and decide it."""
+        last_at = self.clock.now()
+        await self.database.write(
+            lambda c: study_queries.close_revision(
+                c, study, last_at, "told to", on_late="rerun", last_at=last_at
+            )
+        )
+        await self.decider.decide_closed()
+
+    async def run(self) -> bool:
+        """Run one job; False when none is due."""
+        now = self.clock.now()
+        job = await self.database.write(lambda c: work.claim_job(c, "n1", now, 60.0))
+        if job is not None:
+            await self.processing.run_job(job)
+        return job is not None
+
+    def rows(self, table: object) -> list[object]:
+        return list(self.database.read_now(lambda c: c.execute(select(table)).all()))
+
+    def queued(self) -> dict[str, list[str]]:
+        return {row.destination: row.after for row in self.rows(deliveries) if row.state == "queued"}
+
+
+@pytest.fixture
+def rig(tmp_path: Path, database: Database, spool: Spool, clock: object) -> Callable[[str], Rig]:
+    """A function that makes the rig around a Python program as the processor."""
+
+    def make(program: str) -> Rig:
+        (tmp_path / "model.py").write_text(program)
+        command = [sys.executable, str(tmp_path / "model.py"), "{in}", "{out}"]
+        return Rig(tmp_path, command, database, spool, clock)
+
+    return make
+
+
+def writes(**changes: object) -> str:
+    """A program that writes a result."""
+    return f"import json, sys; json.dump({REPORT | changes!r}, open(sys.argv[2] + '/result.json', 'w'))"
+
+
+async def test_a_report_becomes_a_result_for_those_who_want_it(
+    rig: Callable[[str], Rig], intake: DurableIntake, instance: Callable[..., bytes], arrive: Callable
+) -> None:
+    made = rig(writes(impression="as expected"))
+    await intake.accept(arrive(instance()))
+    await made.close()
+    assert made.queued() == {"archive": []}, "the study goes out without waiting for the processor"
+    assert await made.run()
+    (result,) = made.rows(results)
+    assert (result.status, result.revision, result.supersedes) == ("final", 1, None)
+    assert result.document["report"]["impression"] == "as expected"
+    assert made.queued() == {"archive": [], "ris": ["archive"]}
+    assert made.rows(holds) == []
+
+
+async def test_a_later_revision_corrects_the_result_and_supersedes_what_waits(
+    rig: Callable[[str], Rig], intake: DurableIntake, instance: Callable[..., bytes], arrive: Callable
+) -> None:
+    made = rig(writes())
+    await intake.accept(arrive(instance(1)))
+    await made.close()
+    await made.run()
+    await intake.accept(arrive(instance(2)))
+    await made.close()
+    await made.run()
+    first, second = made.rows(results)
+    assert (second.status, second.revision, second.supersedes) == ("corrected", 2, first.result_id)
+    states = [(row.destination, row.study_revision, row.state) for row in made.rows(deliveries)]
+    assert ("ris", 1, "superseded") in states
+    assert ("ris", 2, "queued") in states
+
+
+async def test_a_run_for_an_earlier_revision_that_has_not_begun_is_superseded(
+    rig: Callable[[str], Rig], intake: DurableIntake, instance: Callable[..., bytes], arrive: Callable
+) -> None:
+    made = rig(writes())
+    for number in (1, 2):
+        await intake.accept(arrive(instance(number)))
+        await made.close()
+    assert [row.state for row in made.rows(jobs)] == ["superseded", "queued"]
+    assert await made.run()
+    assert not await made.run()
+    assert len(made.rows(results)) == 1
+
+
+async def test_a_failing_processor_leaves_a_failure_report_and_a_hold(
+    rig: Callable[[str], Rig], intake: DurableIntake, instance: Callable[..., bytes], arrive: Callable
+) -> None:
+    made = rig("import sys; print('no GPU here', file=sys.stderr); sys.exit(3)")
+    await intake.accept(arrive(instance()))
+    await made.close()
+    await made.run()
+    (result,) = made.rows(results)
+    assert result.status == "failed"
+    assert "no GPU here" in result.document["report"]["narrative"]
+    assert made.queued() == {"archive": [], "desk": []}, (
+        "only who asked for failures; ris is nobody to wait for"
+    )
+    (hold,) = made.rows(holds)
+    assert "processor model failed" in hold.reason
+
+
+async def test_a_processor_that_asks_for_it_runs_again_later(
+    rig: Callable[[str], Rig],
+    intake: DurableIntake,
+    instance: Callable[..., bytes],
+    arrive: Callable,
+    clock: object,
+    tmp_path: Path,
+) -> None:
+    flag = tmp_path / "flag"
+    made = rig(
+        f"import pathlib, sys; flag = pathlib.Path({str(flag)!r})\n"
+        f"if not flag.exists(): flag.touch(); sys.exit(75)\n{writes()}"
+    )
+    await intake.accept(arrive(instance()))
+    await made.close()
+    assert await made.run()
+    assert made.rows(results) == []
+    assert not await made.run(), "not before its time"
+    clock.advance(11)
+    assert await made.run()
+    assert [row.status for row in made.rows(results)] == ["final"]
+
+
+async def test_the_processor_sees_copies_and_cannot_touch_the_originals(
+    rig: Callable[[str], Rig],
+    intake: DurableIntake,
+    spool: Spool,
+    instance: Callable[..., bytes],
+    arrive: Callable,
+) -> None:
+    spoil = (
+        "import pathlib, sys\nfor f in pathlib.Path(sys.argv[1]).rglob('*.dcm'): f.write_bytes(b'spoilt')\n"
+    )
+    made = rig(spoil + writes())
+    content = instance()
+    await intake.accept(arrive(content))
+    await made.close()
+    await made.run()
+    assert [row.status for row in made.rows(results)] == ["final"]
+    (original,) = spool.instances.rglob("*.dcm")
+    assert original.read_bytes() == content
+
+
+async def test_a_study_that_nothing_matches_is_held_with_the_reason(
+    rig: Callable[[str], Rig], intake: DurableIntake, instance: Callable[..., bytes], arrive: Callable
+) -> None:
+    made = rig(writes())
+    await intake.accept(arrive(instance(Modality="CT")))
+    await made.close()
+    assert [row.reason for row in made.rows(holds)] == ["no route matched"]
+    assert made.queued() == {}
+    assert not await made.run()
+    assert [row.state for row in made.rows(studies)] == ["stable"]
+
+
+async def test_a_destination_of_another_site_gets_nothing_whatever_the_table_says(
+    rig: Callable[[str], Rig], intake: DurableIntake, instance: Callable[..., bytes], arrive: Callable
+) -> None:
+    made = rig(writes())
+    await intake.accept(arrive(instance(), site="elsewhere"))
+    await made.close()
+    assert made.queued() == {}
+    assert "belongs to another site" in made.rows(holds)[0].reason
