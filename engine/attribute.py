@@ -51,6 +51,8 @@ def _vr(step: str) -> str:
     if match:
         tag = int(match[1] + match[2], 16)
         return dictionary_VR(tag) if dictionary_has_tag(tag) else UNKNOWN
+    if step[:1] == "(" or step[-1:] == ")":  # YAML splits `{(0018,9087): 1}` at the comma
+        raise ValueError(f'{shown(step)} is no tag; write it in quotes: "(gggg,eeee)"')
     tag_number = tag_for_keyword(step)
     if tag_number is None:
         raise ValueError(f"no DICOM attribute {shown(step)}{did_you_mean(step, keyword_dict)}")

@@ -131,7 +131,7 @@ class MatchReader:
         try:
             named = resolve(name)
         except ValueError as error:
-            hint = "" if "did you mean" in str(error) else did_you_mean(name, STRUCTURE[level])
+            hint = "" if ";" in str(error) else did_you_mean(name, STRUCTURE[level])
             self._complain_of_key(location, f"{error}{hint}")
             return None
         test = self._test(value, location, named)

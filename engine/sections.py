@@ -218,9 +218,9 @@ class ExpectSettings(Settings):
     """`expect:` of a test."""
 
     routes: tuple[str, ...]
-    """Names of the live routes that fire, in file order."""
+    """Names of the routes that fire, in file order; a shadow route need not be named."""
     shadow: tuple[str, ...] | None = None
-    """Names of the shadow routes that fire."""
+    """Names of all shadow routes that fire."""
     deliver: tuple[str, ...] | None = None
     """Destinations that get something, each once, in order."""
     held: str | None = None
