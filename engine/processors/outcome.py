@@ -54,7 +54,7 @@ def read_report(out_dir: Path, max_bytes: int) -> Report:
 def _parse(content: bytes) -> Report:
     try:
         # Decimal keeps 3.50 as 3.50; a float would make 3.5 of it.
-        document = json.loads(content, parse_float=Decimal, parse_constant=_refuse_constant)
+        document = json.loads(content.decode(), parse_float=Decimal, parse_constant=_refuse_constant)
     except UnicodeDecodeError:
         raise ProcessorFailed(f"{RESULT} is not UTF-8 text") from None
     except json.JSONDecodeError as error:
@@ -96,10 +96,14 @@ def _refuse_constant(name: str) -> Never:
 def _explain(error: ValidationError) -> str:
     """Every finding with its path; messages of the model, which quote no value."""
     found = error.errors(include_url=False, include_input=False, include_context=False)
-    lines = [f"{_path(each['loc'])}: {each['msg'].lower()}" for each in found[:_MOST_FINDINGS_SHOWN]]
+    lines = [f"{_path(each['loc'])}: {_lowered(each['msg'])}" for each in found[:_MOST_FINDINGS_SHOWN]]
     if len(found) > _MOST_FINDINGS_SHOWN:
         lines.append(f"and {len(found) - _MOST_FINDINGS_SHOWN} more")
     return f"{RESULT} does not follow schema pons.result/1 (pons schema result): " + "; ".join(lines)
+
+
+def _lowered(message: str) -> str:
+    return message[:1].lower() + message[1:]
 
 
 def _path(location: tuple[int | str, ...]) -> str:
@@ -145,10 +149,11 @@ def _read(folder: Path, name: str, max_bytes: int) -> bytes:
         ) from None
     except OSError as error:
         raise ProcessorFailed(f"{name} cannot be opened ({error.strerror}); links are not followed") from None
+    about = os.fstat(descriptor)
+    if not stat.S_ISREG(about.st_mode):
+        os.close(descriptor)
+        raise ProcessorFailed(f"{name} is not a regular file")
     with os.fdopen(descriptor, "rb") as file:
-        about = os.fstat(file.fileno())
-        if not stat.S_ISREG(about.st_mode):
-            raise ProcessorFailed(f"{name} is not a regular file")
         content = file.read(max_bytes + 1) if about.st_size <= max_bytes else None
     if content is None or len(content) > max_bytes:
         raise ProcessorFailed(f"{name} takes the output past its limit; raise max_output or write less")

@@ -94,9 +94,11 @@ def read(folder: Path, max_frames: int) -> Reading:
     for path in sorted(folder.rglob("*.dcm")):
         header, offset = _open(path)
         sop_class = str(header.get("SOPClassUID", ""))
-        if sop_class not in (MR_IMAGE, ENHANCED_MR_IMAGE) or offset is None:
+        if sop_class not in (MR_IMAGE, ENHANCED_MR_IMAGE):
             others += 1
             continue
+        if offset is None:
+            raise ProcessorFailed(f"instance {path.stem} has no pixel data; ask the sender for it again")
         if "MOSAIC" in (header.get("ImageType") or []):
             raise ProcessorFailed(
                 f"instance {path.stem} is a mosaic of slices; export single-frame or Enhanced MR images"
@@ -129,6 +131,8 @@ def _open(path: Path) -> tuple[Dataset, int | None]:
             header = dcmread(file, stop_before_pixels=True)
             offset = file.tell()
             tag = file.read(4)
+        if "SOPClassUID" not in header or "TransferSyntaxUID" not in header.file_meta:
+            raise ValueError("not a DICOM file")
     except Exception as error:  # pydicom raises many kinds on malformed input
         raise ProcessorFailed(
             f"instance {path.stem} cannot be read ({type(error).__name__}); ask the sender for it again"

@@ -19,6 +19,7 @@ from engine.processors.quality.volumes import Stack, Volume
 
 LARGEST = 1600  # pixels, either way
 _ACROSS, _DOWN, _LINE = 6, 5, 2
+_ENLARGED = 3  # times at most: more pixels would show no more
 
 Item = TypeVar("Item")
 
@@ -33,7 +34,9 @@ def write_montage(stack: Stack, reader: PixelReader, path: Path) -> None:
     weighted = [volume for volume in stack.volumes if not volume.unweighted]
     unweighted = [volume for volume in stack.volumes if volume.unweighted]
     volumes = [*unweighted[:1], *_spread(weighted, _DOWN - len(unweighted[:1]))]
-    side = min((LARGEST - _LINE) // len(places), (LARGEST - _LINE) // len(volumes)) - _LINE
+    source = next(iter(stack.volumes[0].slices.values())).source
+    room = (LARGEST - _LINE) // max(len(places), len(volumes)) - _LINE
+    side = min(room, _ENLARGED * max(source.rows, source.columns))
     canvas = np.zeros((_LINE + len(volumes) * (side + _LINE), _LINE + len(places) * (side + _LINE)), np.uint8)
     for down, volume in enumerate(volumes):
         for across, tile in enumerate(_tiles(volume, places, reader)):
@@ -46,7 +49,7 @@ def write_montage(stack: Stack, reader: PixelReader, path: Path) -> None:
             top = _LINE + down * (side + _LINE) + (side - size[1]) // 2
             left = _LINE + across * (side + _LINE) + (side - size[0]) // 2
             canvas[top : top + size[1], left : left + size[0]] = pixels
-    Image.fromarray(canvas).save(path, format="PNG", optimize=True)
+    Image.fromarray(canvas).save(path, format="PNG")
 
 
 def _tiles(volume: Volume, places: list[int], reader: PixelReader) -> list[NDArray[np.uint8] | None]:

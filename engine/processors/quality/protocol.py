@@ -183,7 +183,10 @@ def load_protocol(path: Path) -> Protocol:
     try:
         return Protocol.model_validate(document)
     except ValidationError as error:
-        findings = [f"{path.name}: {_place(document, each['loc'])}{_said(each)}" for each in error.errors()]
+        errors = error.errors(include_url=False)
+        # Invalid rules are not counted as rules, so "too short" only repeats what is told already.
+        told = [each for each in errors if each["type"] != "too_short"] or errors
+        findings = [f"{path.name}: {_place(document, each['loc'])}{_said(each)}" for each in told]
         raise ConfigurationError("\n".join(findings)) from None
 
 
