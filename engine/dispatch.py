@@ -13,6 +13,7 @@ import contextlib
 import logging
 import random
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ from engine.transform import copy_instances
 
 logger = logging.getLogger("pons.dispatch")
 
+LEASE = 90.0  # seconds; renewed while an attempt is under way
 GRACE = 5.0  # seconds beyond a channel's own timeout before the engine cuts the attempt off
 IDLE = 2.0  # seconds between looks when nothing wakes us
 
@@ -95,16 +97,15 @@ class Dispatch:
                 runners.create_task(self._run_destination(name, destination))
 
     async def _run_destination(self, name: str, destination: Destination) -> None:
-        settings = destination.declared.settings
-        lease = settings.timeout + GRACE + 60
+        free_slots = destination.declared.settings.concurrency
         under_way: set[asyncio.Task[None]] = set()
         wake = self._wakes[name]
         try:
             while not self._draining:
-                free = settings.concurrency - len(under_way)
+                free = free_slots - len(under_way)
                 claims: list[Claim] = []
                 if free > 0:
-                    claims = await self._claim(name, lease, free)
+                    claims = await self._claim(name, free)
                 for claimed in claims:
                     task = asyncio.create_task(self._attempt(destination, claimed))
                     under_way.add(task)
@@ -118,14 +119,14 @@ class Dispatch:
                     task.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)
 
-    async def _claim(self, name: str, lease: float, free: int) -> list[Claim]:
+    async def _claim(self, name: str, free: int) -> list[Claim]:
         now = self._clock.now()
         try:
             due = await self._database.read(lambda c: deliveries.next_due(c, [name]))
             if due is None or due > now:
                 return []
             return await self._database.write(
-                lambda c: deliveries.claim(c, name, self._node, now, lease, free)
+                lambda c: deliveries.claim(c, name, self._node, now, LEASE, free)
             )
         except Exception:
             logger.exception("claiming failed; trying again", extra={"pons": {"destination": name}})
@@ -143,6 +144,7 @@ class Dispatch:
         name = destination.declared.name
         head = claimed.delivery
         where = {"destination": name, "delivery": head.delivery_id, "attempt": claimed.attempt}
+        keeper = asyncio.create_task(self._keep_lease(claimed))
         try:
             payload = await self._payload(destination, claimed)
             delivery = Delivery(
@@ -152,7 +154,9 @@ class Dispatch:
                 attempt=claimed.attempt,
                 created_at=at(head.created_at),
             )
-            async with asyncio.timeout(destination.declared.settings.timeout + GRACE):
+            # A study is answered instance by instance, and each answer may take that long.
+            answers = len(payload.parts) if destination.declared.type.carries == "study" else 1
+            async with asyncio.timeout(destination.declared.settings.timeout * answers + GRACE):
                 answer = await destination.channel.deliver(payload, delivery)
         except asyncio.CancelledError:
             await self._database.write(lambda c: deliveries.release(c, claimed, self._clock.now()))
@@ -170,6 +174,14 @@ class Dispatch:
         else:
             await self._delivered(claimed, answer)
             logger.info("delivered", extra={"pons": {**where, "code": answer.code}})
+        finally:
+            keeper.cancel()
+
+    async def _keep_lease(self, claimed: Claim) -> None:
+        while True:
+            await asyncio.sleep(LEASE / 3)
+            due = self._clock.now() + LEASE
+            await self._database.write(partial(deliveries.extend, claimed=claimed, due_at=due))
 
     async def _delivered(self, claimed: Claim, answer: Acknowledgement) -> None:
         await self._settle(

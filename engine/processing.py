@@ -17,6 +17,7 @@ import shutil
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ class Processing:
                 try:
                     now = self._clock.now()
                     job = await self._database.write(
-                        lambda c, now=now: work.claim_job(c, self._node, now, LEASE)  # type: ignore[misc]  # bound now
+                        partial(work.claim_job, owner=self._node, now=now, lease=LEASE)
                     )
                 except Exception:
                     logger.exception("claiming a job failed; trying again")
@@ -154,7 +155,7 @@ class Processing:
         while True:
             await asyncio.sleep(LEASE / 3)
             due = self._clock.now() + LEASE
-            await self._database.write(lambda c, due=due: work.extend_job(c, job, due))  # type: ignore[misc]  # bound due
+            await self._database.write(partial(work.extend_job, job=job, due_at=due))
 
     async def _process(self, job: Any, study: Study, folder: Path) -> tuple[Report | None, str]:
         """The report, and why it is a failure report; no report when the job will run again."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 
 import uvicorn
 from starlette.applications import Starlette
@@ -56,7 +56,8 @@ class _Server(uvicorn.Server):
     """uvicorn without its own signal handling: the engine decides when to stop."""
 
     @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def]  # as in uvicorn
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave the signals alone."""
         yield
 
 

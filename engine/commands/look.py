@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from engine.config import load
 from rich.console import Console
 from rich.table import Table as Grid
 from sqlalchemy import Connection
 
 from engine.clock import at
+from engine.config import load
 from engine.errors import PonsError
 from engine.run import database_path
 from engine.store import look

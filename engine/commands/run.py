@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from engine.config import Table, load
 
+from engine.config import Table, load
 from engine.log import start_logging
 from engine.run import running
 

@@ -226,6 +226,21 @@ def _wake_dependants(connection: Connection, head: Row[Any], now: float) -> None
     )
 
 
+def extend(connection: Connection, claimed: Claim, due_at: float) -> bool:
+    """Renew the lease of a claimed delivery; False when the lane is no longer ours."""
+    done = connection.execute(
+        update(lanes)
+        .where(
+            lanes.c.destination == claimed.delivery.destination,
+            lanes.c.order_key == claimed.delivery.order_key,
+            lanes.c.owner == claimed.owner,
+            lanes.c.fence == claimed.fence,
+        )
+        .values(due_at=due_at)
+    )
+    return bool(done.rowcount == 1)
+
+
 def release(connection: Connection, claimed: Claim, now: float) -> None:
     """Give a claimed delivery back untried (shutdown); its unknown attempt stays on record."""
     connection.execute(
