@@ -17,7 +17,7 @@ from engine.directory import Directory, networks_of, parse_address
 from engine.finding import Location, did_you_mean, shown
 from engine.model import Site
 from engine.predicate import pinned
-from engine.reading import Reading
+from engine.reading import UNREADABLE, Reading
 from engine.route import ANYTHING, Route
 from engine.settings import Secret, Settings
 from engine.table import Declared
@@ -141,6 +141,8 @@ def _check_route_order(reading: Reading) -> None:
 def _check_route(reading: Reading, location: Location, route: Route) -> None:
     if route.match == ANYTHING and route.inbound is None and not route.otherwise:
         reading.complain(location, "takes every study there is; give it match, from, or otherwise: true")
+    if route.match != UNREADABLE and pinned(route.match, "site") == frozenset():
+        reading.complain((*location, "match"), "asks for two sites at once, so it never holds")
     if route.process is None and not route.deliver and route.hold is None:
         reading.complain(location, "does nothing; give it process, deliver or hold")
     if route.hold is not None and (route.process is not None or route.deliver):
@@ -155,7 +157,7 @@ def _check_route(reading: Reading, location: Location, route: Route) -> None:
         reading.complain_of_key(
             (*location, "select"), "selects series for a processor, but there is no process"
         )
-    for index, name in enumerate(sorted(route.inbound or ())):
+    for index, name in enumerate(route.inbound or ()):
         _check_known(reading, "inbound", name, (*location, "from", index), "inbound channel")
     for index, step in enumerate(route.transform):
         for inner, message in complaints_of_step(step):
@@ -167,7 +169,7 @@ def _check_route(reading: Reading, location: Location, route: Route) -> None:
 
 def _check_deliver(reading: Reading, location: Location, route: Route) -> None:
     names = [sending.to for sending in route.deliver]
-    sites = pinned(route.match, "site")
+    sites = None if route.match == UNREADABLE else pinned(route.match, "site")
     for index, sending in enumerate(route.deliver):
         here = (*location, "deliver", index)
         if not _check_known(reading, "outbound", sending.to, (*here, "to"), "destination"):
@@ -204,6 +206,8 @@ def _check_crossing(
     reading: Reading, location: Location, theirs: str, name: str, sites: frozenset[str] | None
 ) -> None:
     """A result never goes to a destination of another site."""
+    if sites is not None and not sites:
+        return  # no study is of two sites at once, and that is told already
     if sites is not None and theirs not in sites:
         reading.complain(
             (*location, "to"),
@@ -287,7 +291,12 @@ def _missing(value: Any) -> Iterator[tuple[Location, str]]:
         try:
             value.reveal()
         except LookupError as error:
-            yield ("env" if value.env is not None else "file",), f"{error}; set it before the engine starts"
+            remedy = (
+                "set it where the engine runs"
+                if value.env is not None
+                else "create it, readable for the engine"
+            )
+            yield ("env" if value.env is not None else "file",), f"{error}; {remedy}"
         except ValueError:
             yield ("file",), f"secret file {value.file} is not text"
     elif isinstance(value, Settings):

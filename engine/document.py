@@ -228,10 +228,17 @@ def _parse(content: bytes, label: str, findings: list[Finding]) -> Node | None:
         mark = error.problem_mark or error.context_mark
         where = Mark(label, mark.line + 1, mark.column + 1) if mark else start
         context = f" ({error.context})" if error.context else ""
+        if mark and _is_tab(text, mark):
+            context = "; a tab cannot indent, use spaces"
         findings.append(Finding.at(where, (), f"not YAML: {error.problem or 'cannot be read'}{context}"))
     except yaml.YAMLError:
         findings.append(Finding.at(start, (), "not YAML: it holds a control character"))
     return None
+
+
+def _is_tab(text: str, mark: Any) -> bool:
+    line: str = "".join(text.splitlines()[mark.line : mark.line + 1])
+    return line[mark.column : mark.column + 1] == "\t"
 
 
 class _Composer:

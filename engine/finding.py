@@ -73,8 +73,8 @@ def shown(word: Any) -> str:
     return repr(text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…")
 
 
-def did_you_mean(word: Any, known: Iterable[str]) -> str:
-    """`; did you mean 'x'?`, or what there is when nothing is near and the list is short."""
+def did_you_mean(word: Any, known: Iterable[str], *, listing: bool = True) -> str:
+    """`; did you mean 'x'?`, or with ``listing`` what there is when nothing is near and that is short."""
     names = list(known)
     near = difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)
     if not near:
@@ -82,9 +82,23 @@ def did_you_mean(word: Any, known: Iterable[str]) -> str:
         near = [folded[n] for n in difflib.get_close_matches(str(word).lower(), folded, n=1, cutoff=0.6)]
     if near:
         return f"; did you mean {near[0]!r}?"
-    if names and len(names) <= 12:
+    if listing and names and len(names) <= 12:
         return f"; there is {', '.join(sorted(names))}"
     return ""
+
+
+_PLAIN = {
+    "string_type": "must be text; put it in quotes if it looks like a number",
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+}
 
 
 # ── pydantic's errors in an operator's words ────────────────────────────────────────────────────
@@ -116,13 +130,15 @@ def explain_errors(
         elif kind == "missing":
             yield Finding.at(value_at(whole[:-1]), whole, f"missing key {shown(inner[-1])}")
         elif kind == "literal_error":
-            hint = did_you_mean(one["input"], _expected(context)) if isinstance(one["input"], str) else ""
+            word = one["input"] if isinstance(one["input"], str) else ""
+            hint = did_you_mean(word, _expected(context), listing=False)
             yield Finding.at(value_at(whole), whole, f"must be {context['expected']}{hint}")
         elif kind in ("model_type", "dict_type", "model_attributes_type"):
             keys = ", ".join(keys_of(model, inner)) or "key: value"
             yield Finding.at(value_at(whole), whole, f"must be a mapping ({keys})")
         else:
-            yield Finding.at(value_at(whole), whole, _lower(one["msg"].removeprefix("Value error, ")))
+            message = _PLAIN.get(kind) or _lower(one["msg"].removeprefix("Value error, "))
+            yield Finding.at(value_at(whole), whole, message)
 
 
 def keys_of(model: Any, location: Location) -> list[str]:

@@ -131,15 +131,17 @@ class MatchReader:
         try:
             named = resolve(name)
         except ValueError as error:
-            hint = "" if ";" in str(error) else did_you_mean(name, STRUCTURE[level])
+            hint = "" if ";" in str(error) else did_you_mean(name, STRUCTURE[level], listing=False)
             self._complain_of_key(location, f"{error}{hint}")
             return None
         test = self._test(value, location, named)
         if test is None:
             return None
         if named.vr in (*BULK, "SQ") and test != Test(exists=test.exists):
-            what = "a sequence; ask for an attribute in it" if named.vr == "SQ" else "bulk data"
-            self._complain(location, f"{name} is {what}; only exists can be asked of it")
+            what = (
+                "a sequence; ask for an attribute in it" if named.vr == "SQ" else "bulk data; ask for nothing"
+            )
+            self._complain(location, f"{name} is {what}, or {{exists: true}}")
             return None
         return Attribute(self._position(location), name, test)
 
@@ -185,17 +187,18 @@ class MatchReader:
     # ── tests of values ────────────────────────────────────────────────────────────────────────
 
     def _test(self, value: Any, location: Location, named: Named) -> Test | None:
-        if not isinstance(value, dict):
-            if isinstance(value, list):
-                self._complain(location, "is a list; write {in: [...]} for any one of several values")
-                return None
+        plain = not isinstance(value, dict)
+        if isinstance(value, list):
+            self._complain(location, "is a list; write {in: [...]} for any one of several values")
+            return None
+        if plain:
             value = {"equals": value}
         elif not value:
             self._complain(location, f"is empty; write a value or one of {', '.join(OPERATORS)}")
             return None
         wanted: dict[str, Any] = {"bounds": [], "forbidden": []}
         for operator, operand in value.items():
-            inner = (*location, operator) if operator in OPERATORS else location
+            inner = location if plain else (*location, operator)
             if operator not in OPERATORS:
                 hint = did_you_mean(operator, OPERATORS)
                 self._complain_of_key((*location, operator), f"no test {shown(operator)}{hint}")

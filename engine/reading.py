@@ -38,6 +38,9 @@ from engine.table import Declared
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T", InboundType, OutboundType, ProcessorType)
 
+UNREADABLE = AnyOf("", ())
+"""Stands for a `match:` with errors: nothing further is known of what it takes."""
+
 
 @dataclass
 class Reading:
@@ -230,11 +233,11 @@ def _route(reading: Reading, block: Any, location: Location) -> Route | None:
     if settings is None:
         return None
     if len(reading.findings) > before and match == ANYTHING:
-        match = AnyOf("", ())  # unreadable: nothing further is known of what it takes
+        match = UNREADABLE
     return Route(
         name=settings.name,
         position=str(reading.document.value_at(location)),
-        inbound=frozenset(settings.from_) if settings.from_ is not None else None,
+        inbound=settings.from_,
         match=match,
         select=select,
         transform=tuple(step.model_dump(exclude_none=True, mode="json") for step in settings.transform),

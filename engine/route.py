@@ -74,7 +74,7 @@ class Route:
 
     name: str
     position: str
-    inbound: frozenset[str] | None = None  # None: whatever way in
+    inbound: tuple[str, ...] | None = None  # None: whatever way in
     match: Predicate = ANYTHING
     select: Series | None = None
     transform: tuple[dict[str, Any], ...] = ()
@@ -115,7 +115,8 @@ class RouteIndex:
         self._known: dict[tuple[str, str], tuple[Route, ...]] = {}
         for order, route in enumerate(routes):
             by_fact = pinned(route.match, "inbound")
-            both = [demanded for demanded in (route.inbound, by_fact) if demanded is not None]
+            by_route = None if route.inbound is None else frozenset(route.inbound)
+            both = [demanded for demanded in (by_route, by_fact) if demanded is not None]
             self._inbound.append(frozenset.intersection(*both) if both else None)
             sites = pinned(route.match, "site")
             if sites is None:
@@ -173,7 +174,7 @@ def _ask(route: Route, facts: StudyFacts) -> RouteOutcome:
     series: tuple[str, ...] = ()
     why = ""
     if route.inbound is not None and facts.study.inbound not in route.inbound:
-        why = f"{route.position}: wanted from {', '.join(sorted(route.inbound))}, found {facts.study.inbound}"
+        why = f"{route.position}: wanted from {', '.join(route.inbound)}, found {facts.study.inbound}"
     else:
         miss = route.match.miss(facts, facts.whole)
         if miss is not None:

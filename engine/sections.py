@@ -8,6 +8,7 @@ type is read in `engine.reading`.
 from __future__ import annotations
 
 import ipaddress
+import re
 import zoneinfo
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,6 +26,14 @@ def _check_zone(value: str) -> str:
     if value not in zoneinfo.available_timezones():
         hint = did_you_mean(value, zoneinfo.available_timezones())
         raise ValueError(f"no time zone of that name{hint}" if hint else "no such IANA time zone")
+    return value
+
+
+def _check_oid(value: str) -> str:
+    if value and (len(value) > 64 or not re.fullmatch(r"[0-2](\.(0|[1-9][0-9]*))+", value)):
+        raise ValueError(
+            "an OID is digits and dots, no part with a leading zero, for example 2.16.840.1.113883"
+        )
     return value
 
 
@@ -111,7 +120,7 @@ class IssuerSettings(Settings):
 
     namespace: Annotated[str, Field(max_length=64)] = ""
     """Local namespace (HD-1, IssuerOfPatientID)."""
-    oid: Annotated[str, Field(pattern=r"^([0-2](\.(0|[1-9][0-9]*))+)?$", max_length=64)] = ""
+    oid: Annotated[str, AfterValidator(_check_oid)] = ""
     """Universal identifier, an ISO OID."""
 
     @model_validator(mode="after")
@@ -173,12 +182,6 @@ class TransformSettings(Settings):
     """Attributes to set: keyword and value."""
     remove: tuple[str, ...] | None = None
     """Keywords of attributes to remove."""
-
-    @model_validator(mode="after")
-    def _one_step(self) -> TransformSettings:
-        if bool(self.set) == bool(self.remove):
-            raise ValueError("a step is either {set: {Keyword: value}} or {remove: [Keyword]}")
-        return self
 
 
 class RouteSettings(Settings):

@@ -22,6 +22,8 @@ _WRITTEN = frozenset({"DS", "IS"})  # numbers that DICOM writes as text
 
 def complaints_of_step(step: dict[str, Any]) -> Iterator[tuple[Location, str]]:
     """What is wrong with one step, by location inside it."""
+    if bool(step.get("set")) == bool(step.get("remove")):
+        yield (), "a step is either {set: {Keyword: value}} or {remove: [Keyword]}"
     for keyword, value in (step.get("set") or {}).items():
         message = _of_name(keyword) or _of_value(keyword, value)
         if message:
