@@ -33,6 +33,24 @@ TABLE = Path("routes.yaml")
 DEMO = Path("demo")
 PONS = Path(sys.executable).with_name("pons")
 DEADLINE = 120.0  # seconds from the last instance sent to the last acknowledgement
+STUDIES: tuple[
+    dict[str, Any], ...
+] = (  # one as the protocol wants it, one with too few slices and directions
+    {
+        "slices": 66,
+        "volumes": 32,
+        "patient_id": "DEMO-1",
+        "accession_number": "DEMO-A1",
+        "patient_name": "Phantom^Ada",
+    },
+    {
+        "slices": 40,
+        "volumes": 12,
+        "patient_id": "DEMO-2",
+        "accession_number": "DEMO-A2",
+        "patient_name": "Phantom^Bela",
+    },
+)
 
 console = Console(highlight=False)
 
@@ -49,33 +67,30 @@ def pons(*arguments: str) -> str:
     return done.stdout
 
 
-def acknowledged(study: str) -> set[str]:
-    """The destinations that have acknowledged a result of this study; a dead letter ends the demo."""
+def acknowledged() -> set[tuple[str, str]]:
+    """Study and destination of every acknowledged delivery; a dead letter ends the demo."""
     done = set()
-    for delivery in json.loads(pons("deliveries", "--study", study, "--json")):
+    for delivery in json.loads(pons("deliveries", "--limit", "1000", "--json")):
         if delivery["state"] == "dead":
             raise DemoFailed(f"{delivery['destination']} gave up: {delivery['reason']}")
         if delivery["state"] == "delivered":
-            done.add(delivery["destination"])
+            done.add((delivery["study"], delivery["destination"]))
     return done
 
 
 def wait_for_acknowledgements(
-    cast: Cast, studies: list[str], destinations: set[str], progress: Progress, task: TaskID
+    cast: Cast, expected: set[tuple[str, str]], progress: Progress, task: TaskID
 ) -> None:
     """Return once every destination has acknowledged every study."""
     deadline = time.monotonic() + DEADLINE
-    while True:
+    while missing := expected - acknowledged():
         cast.check()
-        missing = {study: destinations - acknowledged(study) for study in studies}
-        open_ = sum(len(names) for names in missing.values())
-        progress.update(task, completed=len(studies) * len(destinations) - open_)
-        if not open_:
-            return
+        progress.update(task, completed=len(expected) - len(missing))
         if time.monotonic() > deadline:
-            names = "; ".join(f"study {study}: {', '.join(sorted(m))}" for study, m in missing.items() if m)
-            raise DemoFailed(f"not acknowledged after {DEADLINE:.0f} s: {names}; see {DEMO}/engine.log")
-        time.sleep(0.25)
+            what = "; ".join(f"{destination} for study {study}" for study, destination in sorted(missing))
+            raise DemoFailed(f"not acknowledged after {DEADLINE:.0f} s: {what}; see {DEMO}/engine.log")
+        time.sleep(0.5)
+    progress.update(task, completed=len(expected))
 
 
 def demonstrate(cast: Cast, table: dict[str, Any]) -> None:
@@ -88,29 +103,22 @@ def demonstrate(cast: Cast, table: dict[str, Any]) -> None:
         console=console,
     )
     with progress:
-        making = progress.add_task("phantom studies", total=2)
         studies: dict[str, list[Path]] = {}
-        for number, name in enumerate(("Phantom^Ada", "Phantom^Bela"), start=1):
+        making = progress.add_task("phantom studies", total=len(STUDIES))
+        for number, study in enumerate(STUDIES, start=1):
             uid = generate_uid()
-            studies[uid] = make_phantom(
-                DEMO / "sent" / str(number),
-                seed=number,
-                patient_id=f"DEMO-{number}",
-                patient_name=name,
-                study_instance_uid=uid,
-            )
+            folder = DEMO / "sent" / str(number)
+            studies[uid] = make_phantom(folder, seed=number, study_instance_uid=uid, **study)
             progress.advance(making)
-        for (files, send), description in zip(
-            zip(studies.values(), (by_c_store, by_stow_rs), strict=True),
-            ("sent by C-STORE", "sent by STOW-RS"),
-            strict=True,
+        for files, (send, how) in zip(
+            studies.values(), ((by_c_store, "C-STORE"), (by_stow_rs, "STOW-RS")), strict=True
         ):
-            sending = progress.add_task(description, total=len(files))
+            sending = progress.add_task(f"sent by {how}", total=len(files))
             for count in send(files, table):
                 progress.advance(sending, count)
-        destinations = set(cast.destinations)
-        waiting = progress.add_task("acknowledged", total=len(studies) * len(destinations))
-        wait_for_acknowledgements(cast, list(studies), destinations, progress, waiting)
+        expected = {(study, destination) for study in studies for destination in cast.destinations}
+        waiting = progress.add_task("acknowledged", total=len(expected))
+        wait_for_acknowledgements(cast, expected, progress, waiting)
     story = "\n".join(pons("trace", study) for study in studies)
     (DEMO / "trace.txt").write_text(story)
     console.print(story, soft_wrap=True, markup=False)

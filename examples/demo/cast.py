@@ -82,8 +82,8 @@ class Cast:
             for name, command in self.commands.items():
                 with (self.folder / f"{name}.log").open("wb") as log:
                     self.processes[name] = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-            for name, address in self.listening.items():
-                self._wait_for(name, address)
+            for name in self.commands:  # the engine serves HTTP once everything else of it listens
+                self._wait_for(name, self.listening[name])
         except BaseException:
             self._stop()
             raise
