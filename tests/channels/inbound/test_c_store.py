@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import shutil
 import socket
@@ -393,7 +394,9 @@ class Raw:
     def _exactly(self, count: int) -> bytes:
         data = b""
         while len(data) < count:
-            more = self.socket.recv(count - len(data))
+            more = b""
+            with contextlib.suppress(ConnectionResetError):
+                more = self.socket.recv(count - len(data))
             if not more:
                 return b""
             data += more
