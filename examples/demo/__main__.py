@@ -33,24 +33,11 @@ TABLE = Path("routes.yaml")
 DEMO = Path("demo")
 PONS = Path(sys.executable).with_name("pons")
 DEADLINE = 120.0  # seconds from the last instance sent to the last acknowledgement
-STUDIES: tuple[
-    dict[str, Any], ...
-] = (  # one as the protocol wants it, one with too few slices and directions
-    {
-        "slices": 66,
-        "volumes": 32,
-        "patient_id": "DEMO-1",
-        "accession_number": "DEMO-A1",
-        "patient_name": "Phantom^Ada",
-    },
-    {
-        "slices": 40,
-        "volumes": 12,
-        "patient_id": "DEMO-2",
-        "accession_number": "DEMO-A2",
-        "patient_name": "Phantom^Bela",
-    },
-)
+# One study as the protocol wants it, one with too few slices and directions.
+STUDIES: list[dict[str, Any]] = [
+    {"slices": 66, "volumes": 32, "patient_id": "DEMO-1", "patient_name": "Phantom^Ada"},
+    {"slices": 40, "volumes": 12, "patient_id": "DEMO-2", "patient_name": "Phantom^Bela"},
+]
 
 console = Console(highlight=False)
 
@@ -108,7 +95,9 @@ def demonstrate(cast: Cast, table: dict[str, Any]) -> None:
         for number, study in enumerate(STUDIES, start=1):
             uid = generate_uid()
             folder = DEMO / "sent" / str(number)
-            studies[uid] = make_phantom(folder, seed=number, study_instance_uid=uid, **study)
+            studies[uid] = make_phantom(
+                folder, seed=number, study_instance_uid=uid, accession_number=f"DEMO-A{number}", **study
+            )
             progress.advance(making)
         for files, (send, how) in zip(
             studies.values(), ((by_c_store, "C-STORE"), (by_stow_rs, "STOW-RS")), strict=True
