@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -102,13 +101,21 @@ class Engine:
         self.stop()
         return self.start()
 
+    def log_lines(self) -> list[str]:
+        """What it has logged, over all its lives."""
+        return self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+
+    def defects(self) -> list[str]:
+        """Log lines that carry a stack: something broke that nobody had foreseen."""
+        return [line[:3000] for line in self.log_lines() if '"frames"' in line or "Traceback" in line]
+
     def check_log(self) -> None:
-        """No patient data, no traceback, and no channel outside its contract in the log."""
-        text = self.log.read_text(errors="replace") if self.log.exists() else ""
-        told = [line[:500] for line in text.splitlines() if any(word in line for word in self.patient_data)]
+        """No patient data and no defect in the log."""
+        lines = self.log_lines()
+        assert lines, "the engine logged nothing"
+        told = [line[:500] for line in lines if any(word in line for word in self.patient_data)]
         assert told == [], "patient data in the log"
-        broken = [line[:3000] for line in text.splitlines() if '"frames"' in line or "Traceback" in line]
-        assert broken == [], "defects in the log"
+        assert self.defects() == []
 
     # ── its commands ──
 
@@ -157,6 +164,7 @@ class Engine:
         }
 
         def settled() -> bool:  # the metrics are asked first: a command costs a process
+            assert self.defects() == []
             seen = {key: value for key, value in self.metrics().items() if key.startswith("pons_deliveries{")}
             return seen == counts and self.delivery_states() == wanted
 
@@ -201,7 +209,7 @@ class Engine:
 
     def log_tail(self) -> str:
         """The end of its log, for a failure's message."""
-        return re.sub(r"\s+$", "", self.log.read_text(errors="replace"))[-3000:] if self.log.exists() else ""
+        return "\n".join(self.log_lines()[-15:])
 
 
 @contextlib.contextmanager

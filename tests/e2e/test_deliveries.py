@@ -28,7 +28,7 @@ def table(dicom_port: int, outbound: dict[str, Any], **assembly: str) -> dict[st
     """Every MR series is judged and its result goes everywhere; all else is held."""
     return {
         "assembly": {"stable_after": "1s", **assembly},
-        "sites": {"st-marys": {"name": "St. Mary's", "addresses": ["127.0.0.1"]}},
+        "sites": {"st-marys": {"name": "St. Mary's", "ae_titles": ["STORESCU"], "addresses": ["127.0.0.1"]}},
         "inbound": {"pacs": {"type": "c_store", "listen": f"127.0.0.1:{dicom_port}", "ae_title": "PONS"}},
         "processors": {"dti-qc": {"type": "quality_control"}},
         "outbound": outbound,

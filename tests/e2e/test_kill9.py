@@ -28,7 +28,7 @@ def table(
     receiver = {"site": "st-marys", "retry": RETRY}
     return {
         "assembly": {"stable_after": stable_after},
-        "sites": {"st-marys": {"name": "St. Mary's", "addresses": ["127.0.0.1"]}},
+        "sites": {"st-marys": {"name": "St. Mary's", "ae_titles": ["STORESCU"], "addresses": ["127.0.0.1"]}},
         "inbound": {"pacs": {"type": "c_store", "listen": f"127.0.0.1:{dicom_port}", "ae_title": "PONS"}},
         "processors": {"dti-qc": {"type": "quality_control"}},
         "outbound": {
