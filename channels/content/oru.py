@@ -1,0 +1,345 @@
+"""A result as an HL7 v2 unsolicited observation message (ORU^R01).
+
+Enter: a result, the destination's history, the receiver's profile. Leave: one message in bytes,
+framing excluded. HL7 v2.5.1 chapters 2 (control), 3 (PID), 4 (ORC, OBR), 7 (OBX); the field
+choices are told in docs/formats.md.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from decimal import Decimal
+from typing import Literal
+
+from channels.content.coding import (
+    DISCLAIMER,
+    IMAGING_REPORT,
+    IMPRESSION,
+    MEASUREMENT_GROUP,
+    NARRATIVE,
+    STUDY_INSTANCE_UID,
+)
+from channels.content.hl7 import EMPTY, Encoded, Encoder, join, segment
+from channels.content.standing import aware, lineage_uid, site_zone, told_status
+from engine.model import (
+    Code,
+    Finding,
+    History,
+    Issuer,
+    Part,
+    Payload,
+    PersonName,
+    Range,
+    Result,
+    ResultStatus,
+)
+
+MEDIA_TYPE = "application/hl7-v2"
+
+OBR_STATUS = {
+    ResultStatus.PRELIMINARY: "P",
+    ResultStatus.FINAL: "F",
+    ResultStatus.CORRECTED: "C",
+    ResultStatus.RETRACTED: "C",
+    ResultStatus.FAILED: "I",  # no results available, procedure incomplete; X would cancel the order
+}
+"""Table 0123."""
+
+OBX_STATUS = {
+    ResultStatus.PRELIMINARY: "P",
+    ResultStatus.FINAL: "F",
+    ResultStatus.CORRECTED: "C",
+    ResultStatus.RETRACTED: "D",
+    ResultStatus.FAILED: "X",
+}
+"""Table 0085."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How one receiver wants its messages."""
+
+    version: Literal["2.3.1", "2.4", "2.5.1"] = "2.5.1"
+    sending_application: str = "PONS"
+    sending_facility: str = ""
+    receiving_application: str = ""
+    receiving_facility: str = ""
+    charset: str = "UNICODE UTF-8"  # MSH-18, table 0211
+    accession_field: Literal["OBR-18", "OBR-20", "OBR-3", "ORC-3"] = "OBR-18"
+    timezone: str = ""  # IANA name; empty: the study's own site
+    processing_id: Literal["P", "T", "D"] = "P"
+    include_pdf: bool = False
+
+
+PLAIN = Profile()
+
+
+def render(result: Result, history: History, profile: Profile = PLAIN) -> Payload:
+    """One ORU^R01; the same delivery always gives the same bytes."""
+    message = _Message(result, history, profile)
+    part = Part(
+        identifier=message.control_id,
+        media_type=MEDIA_TYPE,
+        content=message.encode(),
+        facts={"charset": profile.charset, "version": profile.version},
+    )
+    return Payload(parts=(part,), summary=f"ORU^R01, {len(result.report.findings)} findings")
+
+
+class _Message:
+    """One message under construction: what its segments share."""
+
+    def __init__(self, result: Result, history: History, profile: Profile) -> None:
+        self.result = result
+        self.history = history
+        self.profile = profile
+        self.status = told_status(result, history)
+        self.zone: tzinfo = site_zone(profile.timezone or result.study.timezone)
+        self.encoder = Encoder(profile.charset)
+        self.control_id = _digits(f"MSH-10 {history.delivery_id}")
+        self.observations: list[str] = []
+        self.observed_at = self._time(result.study.started_at or result.produced_at)
+        algorithm = result.report.algorithm
+        made_by = f"{algorithm.name} {algorithm.version}".strip()
+        self.method = self.encoder.component("", made_by)
+        self.equipment = self.encoder.component(algorithm.udi or made_by, algorithm.manufacturer)
+
+    def encode(self) -> bytes:
+        """The segments in the order of ORU_R01."""
+        head = [self._pid(), self._orc(), self._obr()]
+        self._report_observations()
+        lost = self.encoder.lost
+        note = f"{lost} characters that {self.profile.charset or 'ASCII'} lacks were replaced by ?"
+        notes = [self._note(1, note)] if lost else []
+        return "".join([self._msh(), *head, *notes, *self.observations]).encode(self.encoder.codec)
+
+    def _msh(self) -> str:
+        profile, text = self.profile, self.encoder.text
+        structure = () if profile.version == "2.3.1" else ("ORU_R01",)
+        fields = {
+            3: text(profile.sending_application),
+            4: text(profile.sending_facility),
+            5: text(profile.receiving_application),
+            6: text(profile.receiving_facility),
+            7: self._time(self.history.rendered_at),
+            9: self.encoder.component("ORU", "R01", *structure),
+            10: text(self.control_id),
+            11: text(profile.processing_id),
+            12: text(profile.version),
+            18: text(profile.charset),
+        }
+        return segment("MSH", fields)
+
+    def _pid(self) -> str:
+        patient = self.result.patient
+        identifier = EMPTY
+        if patient.patient_id:
+            identifier = join(
+                "^",
+                self.encoder.text(patient.patient_id),
+                EMPTY,
+                EMPTY,
+                self._authority(patient.issuer),
+                self.encoder.text("MR"),
+            )
+        fields = {
+            1: self.encoder.text("1"),
+            3: identifier,
+            5: self._person_name(patient.name),
+            7: self.encoder.text(patient.birth_date.strftime("%Y%m%d") if patient.birth_date else ""),
+            8: self.encoder.text(patient.sex),
+        }
+        return segment("PID", fields)
+
+    def _orc(self) -> str:
+        placer, filler = self._order_numbers()
+        if self.profile.accession_field == "ORC-3":
+            filler = self._accession()
+        return segment("ORC", {1: self.encoder.text("RE"), 2: placer, 3: filler})
+
+    def _obr(self) -> str:
+        result, text = self.result, self.encoder.text
+        placer, filler = self._order_numbers()
+        procedure = result.order.procedure
+        title = result.study.description or result.report.title or IMAGING_REPORT.meaning
+        fields = {
+            1: text("1"),
+            2: placer,
+            3: filler,
+            4: self._code(procedure) if procedure else self.encoder.component("", title),
+            7: self.observed_at,
+            16: self._requester(result.order.requester),
+            22: self._time(result.produced_at),
+            25: text(OBR_STATUS[self.status]),
+        }
+        place = self.profile.accession_field
+        if place in ("OBR-18", "OBR-20"):
+            fields[int(place[4:])] = text(result.order.accession_number)
+        return segment("OBR", fields)
+
+    def _order_numbers(self) -> tuple[Encoded, Encoded]:
+        """ORC/OBR-2 and -3; without an order the result is its own, numbered alike in every version."""
+        order = self.result.order
+        placer = self.encoder.text(order.placer_order_number)
+        if self.profile.accession_field == "OBR-3" and order.accession_number:
+            return placer, self._accession()
+        if order.filler_order_number:
+            return placer, self.encoder.text(order.filler_order_number)
+        own = _digits(lineage_uid(self.result, "filler order number"))
+        return placer, self.encoder.component(own, self.profile.sending_application)
+
+    def _accession(self) -> Encoded:
+        order = self.result.order
+        issuer = order.issuer_of_accession_number
+        universal = (issuer.oid, "ISO") if issuer.oid else ()
+        return self.encoder.component(order.accession_number, issuer.namespace, *universal)
+
+    # ── observations ────────────────────────────────────────────────────────────────────────────
+
+    def _report_observations(self) -> None:
+        result, report = self.result, self.result.report
+        self._observe("ST", STUDY_INSTANCE_UID, "", self.encoder.text(result.study.study_instance_uid))
+        self._findings()
+        for concept, words in ((NARRATIVE, report.narrative), (IMPRESSION, report.impression)):
+            if words:
+                self._observe("TX", concept, "", self.encoder.lines(words))
+        if report.disclaimer:
+            self._observe("TX", DISCLAIMER, "", self.encoder.lines(report.disclaimer))
+        if self.profile.include_pdf:
+            self._observe("ED", IMAGING_REPORT, "", self._pdf())
+
+    def _findings(self) -> None:
+        groups: dict[str, list[Finding]] = {}
+        for finding in self.result.report.findings:
+            groups.setdefault(finding.group, []).append(finding)
+        for number, (name, findings) in enumerate(groups.items(), start=1):
+            if name:
+                self._observe("ST", MEASUREMENT_GROUP, str(number), self.encoder.text(name))
+            alike = Counter((finding.concept.scheme, finding.concept.value) for finding in findings)
+            seen: Counter[tuple[str, str]] = Counter()
+            for finding in findings:
+                key = (finding.concept.scheme, finding.concept.value)
+                seen[key] += 1
+                # OBX-3 with OBX-4 must be unique in a message (7.4.2.4)
+                self._finding(finding, f"{number}.{seen[key]}" if alike[key] > 1 else str(number))
+
+    def _finding(self, finding: Finding, sub_id: str) -> None:
+        extra = {
+            6: self._code(finding.unit) if finding.unit else EMPTY,
+            7: self.encoder.text(_range_text(finding.reference_range)),
+            8: self.encoder.text(finding.flag or ""),
+        }
+        value = finding.value
+        if isinstance(value, Decimal):
+            self._observe("NM", finding.concept, sub_id, self.encoder.text(format(value, "f")), extra)
+        elif isinstance(value, Code):
+            coded = "CWE" if self.profile.version == "2.5.1" else "CE"
+            self._observe(coded, finding.concept, sub_id, self._code(value), extra)
+        else:
+            self._observe("TX", finding.concept, sub_id, self.encoder.lines(value), extra)
+        places = [code.meaning for code in (finding.site, finding.laterality) if code]
+        remarks = [", ".join(places), finding.comment]
+        for number, remark in enumerate(filter(None, remarks), start=1):
+            self.observations.append(self._note(number, remark))
+
+    def _observe(
+        self,
+        value_type: str,
+        concept: Code,
+        sub_id: str,
+        value: Encoded,
+        extra: dict[int, Encoded] | None = None,
+    ) -> None:
+        text = self.encoder.text
+        number = 1 + sum(one.startswith("OBX|") for one in self.observations)
+        fields = {
+            1: text(str(number)),
+            2: text(value_type),
+            3: self._code(concept),
+            4: text(sub_id),
+            5: value,
+            **(extra or {}),
+            11: text(OBX_STATUS[self.status]),
+            14: self.observed_at,
+            17: self.method,
+        }
+        if self.profile.version != "2.3.1":  # OBX-18 and -19 came with 2.4
+            fields[18] = self.equipment
+            fields[19] = self._time(self.result.produced_at)
+        self.observations.append(segment("OBX", fields))
+
+    def _pdf(self) -> Encoded:
+        from channels.content import pdf  # typst is heavy and rarely asked for here
+
+        told = self.result.model_copy(update={"status": self.status})
+        document = pdf.render_pdf(told, self.history.rendered_at)
+        encoded = base64.b64encode(document).decode("ascii")
+        return self.encoder.component(
+            self.profile.sending_application, "application", "pdf", "Base64", encoded
+        )
+
+    def _note(self, number: int, words: str) -> str:
+        return segment("NTE", {1: Encoded(str(number)), 2: Encoded("L"), 3: self.encoder.lines(words)})
+
+    # ── data types ──────────────────────────────────────────────────────────────────────────────
+
+    def _code(self, code: Code) -> Encoded:
+        return self.encoder.component(code.value, code.meaning, code.scheme)
+
+    def _authority(self, issuer: Issuer) -> Encoded:
+        """HD as a component: its parts are subcomponents."""
+        parts = (issuer.namespace, issuer.oid, "ISO") if issuer.oid else (issuer.namespace,)
+        return join("&", *(self.encoder.text(part) for part in parts))
+
+    def _time(self, moment: datetime) -> Encoded:
+        return self.encoder.text(aware(moment, self.zone).strftime("%Y%m%d%H%M%S%z")[:19])
+
+    def _person_name(self, name: PersonName) -> Encoded:
+        """XPN, one repetition a group, XPN-8 telling which (table 0465)."""
+        return join(
+            "~",
+            *(
+                self.encoder.component(*_name_parts(group), "", "L", representation)
+                for group, representation in _groups(name)
+            ),
+        )
+
+    def _requester(self, name: PersonName) -> Encoded:
+        """XCN without an identifier, one repetition a group, XCN-15 telling which."""
+        blanks = ("",) * 7  # XCN-7 degree, -8 source table, -9 authority, then -10 type, …, -14
+        return join(
+            "~",
+            *(
+                self.encoder.component("", *_name_parts(group), *blanks[:3], "L", *blanks[:4], representation)
+                for group, representation in _groups(name)
+            ),
+        )
+
+
+def _groups(name: PersonName) -> list[tuple[str, str]]:
+    groups = ((name.alphabetic, "A"), (name.ideographic, "I"), (name.phonetic, "P"))
+    return [(group, representation) for group, representation in groups if group]
+
+
+def _name_parts(group: str) -> list[str]:
+    """DICOM `family^given^middle^prefix^suffix` in HL7's order, which has the suffix first."""
+    family, given, middle, prefix, suffix = [*group.split("^"), "", "", "", "", ""][:5]
+    return [family, given, middle, suffix, prefix]
+
+
+def _range_text(span: Range | None) -> str:
+    """OBX-7; both limits belong to the range, so `>=` and `<=` rather than the looser `>` and `<`."""
+    if span is None or (span.low is None and span.high is None):
+        return ""
+    if span.low is None:
+        return f"<={span.high:f}"
+    return f">={span.low:f}" if span.high is None else f"{span.low:f}-{span.high:f}"
+
+
+def _digits(name: str) -> str:
+    """Twenty letters and digits from a name: what MSH-10 and an EI.1 of HL7 v2.3.1 can hold."""
+    return base64.b32encode(hashlib.sha256(name.encode()).digest()).decode("ascii")[:20]
