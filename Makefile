@@ -45,7 +45,7 @@ test: check peers
 check: $(STAMP)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/mypy
+	$(BIN)/mypy -p engine -p channels -p wg -p examples
 	$(BIN)/lint-imports
 	@set -e; for table in $(TABLES); do \
 	  echo "pons check, pons test: $$table"; \

@@ -54,6 +54,14 @@ def pons(*arguments: str) -> str:
     return done.stdout
 
 
+def read_table() -> dict[str, Any]:
+    """The table as plain data, once the engine has found nothing wrong with it."""
+    checked = subprocess.run([PONS, "check", TABLE], capture_output=True, text=True)
+    if checked.returncode:
+        raise DemoFailed(f"{TABLE} cannot be used\n{checked.stdout}{checked.stderr}".strip())
+    return dict(yaml.safe_load(TABLE.read_text()))
+
+
 def acknowledged() -> set[tuple[str, str]]:
     """Study and destination of every acknowledged delivery; a dead letter ends the demo."""
     done = set()
@@ -133,9 +141,9 @@ def main() -> int:
     parser.add_argument("--serve", action="store_true", help="keep serving until Ctrl-C")
     serve = parser.parse_args().serve
     signal.signal(signal.SIGTERM, on_signal)
-    table = yaml.safe_load(TABLE.read_text())
     started = time.monotonic()
     try:
+        table = read_table()
         with Cast(table, TABLE, DEMO, PONS) as cast:
             demonstrate(cast, table)
             report_received()

@@ -42,7 +42,9 @@ class Cast:
         self.commands: dict[str, list[str]] = {}
         self.listening: dict[str, tuple[str, int]] = {}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        for settings in self.destinations.values():
+        for name, settings in self.destinations.items():
+            if settings["type"] not in PEERS:
+                raise CastError(f"the demo has no peer for {name}: {settings['type']}")
             self._add_peer(settings)
         listen = [i["listen"] for i in table["inbound"].values() if "listen" in i]
         for number, address in enumerate([table["engine"]["http"], *listen]):
