@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from channels.transport import dimse_command
 from channels.transport.dimse_command import Command
@@ -234,13 +234,17 @@ class Association(threading.Thread):
         elif rejection is None:
             try:
                 rejection = self._serve_admitted(request)
-            finally:
+            finally:  # before the peer is answered: it may come back at once
                 self._acceptor.dismissed()
-        if rejection is not None:
+        if rejection is None:
+            self._log(logging.INFO, "association released")
+            self._pdus.release()
+        else:
             self._log(logging.WARNING, "association rejected", reason=rejection.name.lower())
             self._pdus.send_last(rejection.encode())
 
     def _serve_admitted(self, request: AssociationRequest) -> Rejection | None:
+        """Serve until the peer asks to release, unless the service does not want it."""
         rejection = self._service.admit(self)
         if rejection is not None:
             return rejection
@@ -250,11 +254,9 @@ class Association(threading.Thread):
             self._log(logging.INFO, "association accepted")
             self._serve()
         except Released:
-            self._log(logging.INFO, "association released")
+            return None
         finally:
             self._service.ended(self)
-        self._pdus.release()
-        return None
 
     def _is_served(self, abstract_syntax: str) -> bool:
         return abstract_syntax == _VERIFICATION or self._service.is_served(abstract_syntax)
@@ -269,7 +271,7 @@ class Association(threading.Thread):
 
     # ── messages (PS3.7 6.3, PS3.8 E) ───────────────────────────────────────────────────────────
 
-    def _serve(self) -> None:
+    def _serve(self) -> NoReturn:
         while True:
             self._wait()
             context_id, command = self._read_command()
