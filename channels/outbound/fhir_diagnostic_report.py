@@ -77,11 +77,10 @@ class FhirDiagnosticReport:
         if resource["resourceType"] == "Bundle":
             return self._read_transaction(resource, await self._send("POST", "", body))
         path = f"/{resource['resourceType']}"
-        identifier = _identifier(resource)
-        if delivery.attempt > 1 and identifier and await self._holds(path, identifier):
+        identifier = _search(part)
+        if delivery.attempt > 1 and await self._holds(path, identifier):
             return Acknowledgement(code="200", detail="an earlier attempt had been taken")
-        headers = {"If-None-Exist": f"identifier={identifier}"} if identifier else {}
-        answer = await self._send("POST", path, body, headers)
+        answer = await self._send("POST", path, body, {"If-None-Exist": f"identifier={identifier}"})
         if answer.status not in _TAKEN:
             raise self._failure(answer)
         return Acknowledgement(code=str(answer.status), detail=f"{resource['resourceType']} taken")
@@ -147,13 +146,9 @@ class FhirDiagnosticReport:
             raise failure(self._endpoint, answer)
 
 
-def _identifier(resource: dict[str, Any]) -> str:
-    """`system|value` of a resource's first identifier, fit for a query; empty when it has none."""
-    found = resource.get("identifier") or resource.get("masterIdentifier") or []
-    first = found[0] if isinstance(found, list) and found else found
-    if not isinstance(first, dict) or not first.get("value"):
-        return ""
-    return quote(f"{first.get('system', '')}|{first['value']}", safe=":|")
+def _search(part: Part) -> str:
+    """The identifier of a part as a search (`system|value`, http.html#ccreate)."""
+    return quote(f"{part.facts['identifier_system']}|{part.identifier}", safe=":|/")
 
 
 def _entry_response(entry: object) -> tuple[int, object]:

@@ -30,7 +30,7 @@ class Settings(OutboundSettings):
     """TCP port of the receiver; 2575 is registered for HL7."""
     tls: Tls | None = None
     """TLS towards the receiver; plain MLLP when absent, for use inside a tunnel."""
-    version: Literal["2.3", "2.3.1", "2.4", "2.5", "2.5.1"] = "2.5.1"
+    version: Literal["2.3.1", "2.4", "2.5.1"] = "2.5.1"
     """HL7 version that MSH-12 announces."""
     charset: Literal["UNICODE UTF-8", "8859/1", "8859/15", "ASCII"] = "UNICODE UTF-8"
     """Character set that MSH-18 announces and the message is encoded in."""

@@ -32,8 +32,9 @@ class Settings(OutboundSettings):
     """Signing secret, `whsec_` and at least 24 bytes in base64, shared with the receiver."""
     tls: Tls | None = None
     """Whom to trust and how we show ourselves; the system's authorities when absent."""
-    phi: Literal["none", "identifiers", "full"] = "none"
-    """How much of the patient travels: nothing, identifiers, or name, birth date and sex as well."""
+    phi: Literal["none", "minimal", "full"] = "minimal"
+    """What the receiver may see: `none` (UIDs and coded findings), `minimal` (with patient id and
+    order numbers), `full` (with name, birth date, sex, requester and study description)."""
 
 
 class Webhook:

@@ -68,6 +68,8 @@ async def store(peer: Peer, parts: Sequence[Part], *, may_reencode: bool = False
         Refused: an instance got a permanent failure or no presentation context, after every
             other instance had been offered.
     """
+    if not parts:
+        raise Refused("there is no instance to send", code="empty")
     answers: list[_Answer] = []
     try:
         async with asyncio.timeout(peer.timeout):

@@ -53,6 +53,8 @@ async def store(
         TryAgain: no answer, 429 or 5xx, a transient failure reason, or an instance unaccounted for.
         Refused: 400 and other 4xx, or a permanent failure reason.
     """
+    if not parts:
+        raise Refused("there is no instance to send", code="empty")
     warnings: dict[str, int] = {}
     failures: dict[str, int] = {}
     done, code = 0, "200"

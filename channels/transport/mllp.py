@@ -96,6 +96,8 @@ async def send(receiver: Receiver, messages: Sequence[Part]) -> Acknowledgement:
         TryAgain: no connection, closed, too slow, AE or CE, an answer to another message or no answer at all.
         Refused: AR or CR, or a message that cannot be framed.
     """
+    if not messages:
+        raise Refused("there is no message to send", code="empty")
     try:
         async with asyncio.timeout(receiver.timeout):
             return await _converse(receiver, messages)

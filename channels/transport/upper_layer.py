@@ -319,7 +319,7 @@ def _lost(peer: Peer) -> Iterator[None]:
         raise TryAgain(
             f"TLS towards {peer} failed: {error.reason or 'unknown reason'}", code="tls"
         ) from error
-    except EOFError as error:
+    except (EOFError, ConnectionResetError, BrokenPipeError) as error:
         raise TryAgain(f"{peer} closed the connection before it answered", code="closed") from error
     except OSError as error:
         raise TryAgain(f"no connection to {peer}: {error.strerror or error}", code="connection") from error
