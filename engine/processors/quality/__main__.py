@@ -40,7 +40,7 @@ def measure(in_dir: Path, out_dir: Path, protocol: Protocol, max_frames: int) ->
     chosen, remarks = _choose(reading)
     arranged = stack(chosen)
     reader = PixelReader()
-    values, notes = header_measures(chosen, arranged, reading.headers[chosen[0].series_instance_uid])
+    values, notes = header_measures(chosen, arranged, reading.subjects[chosen[0].series_instance_uid])
     image_values, image_notes = image_measures(arranged, reader)
     artefacts: tuple[Artefact, ...] = ()
     try:
@@ -63,10 +63,10 @@ def _choose(reading: Reading) -> tuple[list[Frame], list[str]]:
     best = min(counts, key=lambda uid: (-counts[uid], uid))
     chosen = [frame for frame in reading.frames if frame.series_instance_uid == best]
     remarks = []
-    if len(reading.headers) > 1:
+    if len(reading.subjects) > 1:
         remarks.append(
             "Measured the series with most diffusion images; "
-            f"{len(reading.headers) - 1} other MR series left out."
+            f"{len(reading.subjects) - 1} other MR series left out."
         )
     if reading.others:
         remarks.append(f"{reading.others} instances that are no MR images left out.")

@@ -1,21 +1,16 @@
 """What the headers of a series say: frames and their stack enter, measurements leave.
 
-Every value is collected over all planes, rounded, and reported once per distinct value. Ages are
-whole years and 90 stands for 90 and above (the HIPAA safe harbour's ceiling, 45 CFR 164.514(b)).
+Every value is collected over all planes, rounded, and reported once per distinct value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
-from decimal import Decimal
 from itertools import pairwise
-from typing import Any
-
-from pydicom.dataset import Dataset
 
 from engine.processors.quality.frames import Frame
 from engine.processors.quality.measures import MEASURES, Value
+from engine.processors.quality.subject import Subject
 from engine.processors.quality.volumes import Stack, Volume, distinct_axes
 
 _MOST_VALUES = 16  # distinct values of one measure that are reported; more say nothing more
@@ -23,21 +18,18 @@ _NOT_STATED = "the images do not state it"
 
 
 def header_measures(
-    frames: Sequence[Frame], stack: Stack, header: Dataset
+    frames: Sequence[Frame], stack: Stack, subject: Subject
 ) -> tuple[dict[str, tuple[Value, ...]], dict[str, str]]:
     """Everything that needs no pixels: (values by measure, notes on what could not be measured)."""
     weighted = [volume for volume in stack.volumes if volume.b_value is not None and not volume.unweighted]
-    thickness = _numbers("slice_thickness", (frame.facts["SliceThickness"] for frame in frames))
+    thickness = _numbers("slice_thickness", _stated(frames, "SliceThickness"))
     measured: dict[str, tuple[Value, ...]] = {
-        "repetition_time": _numbers("repetition_time", (frame.facts["RepetitionTime"] for frame in frames)),
-        "echo_time": _numbers("echo_time", (frame.facts["EchoTime"] for frame in frames)),
-        "flip_angle": _numbers("flip_angle", (frame.facts["FlipAngle"] for frame in frames)),
+        "repetition_time": _numbers("repetition_time", _stated(frames, "RepetitionTime")),
+        "echo_time": _numbers("echo_time", _stated(frames, "EchoTime")),
+        "flip_angle": _numbers("flip_angle", _stated(frames, "FlipAngle")),
         "slice_order": _slice_order(stack.volumes),
         "transfer_syntax": tuple(sorted({frame.source.transfer_syntax_uid for frame in frames})),
-        "in_plane_resolution": _numbers(
-            "in_plane_resolution",
-            (spacing for frame in frames for spacing in (frame.facts["PixelSpacing"] or ())),
-        ),
+        "in_plane_resolution": _numbers("in_plane_resolution", _stated(frames, "PixelSpacing")),
         "slice_thickness": thickness,
         "slice_spacing": _numbers("slice_spacing", [stack.spacing]),
         "slice_gap": _numbers("slice_gap", (_gap(stack.spacing, value) for value in thickness)),
@@ -49,8 +41,8 @@ def header_measures(
         "missing_volumes": _missing_volumes(frames),
         "missing_slices": _numbers("missing_slices", [stack.missing]),
         "duplicate_slices": _numbers("duplicate_slices", [stack.duplicates]),
-        "age": _numbers("age", [_age(header)]),
-        "sex": tuple(sex for sex in [str(header.get("PatientSex") or "")] if sex),
+        "age": _numbers("age", [subject.age]),
+        "sex": (subject.sex,) if subject.sex else (),
     }
     if measured["b_values"]:
         axes = distinct_axes([volume.direction for volume in weighted if volume.direction is not None])
@@ -60,16 +52,14 @@ def header_measures(
     return measured, {name: note for name, note in notes.items() if not measured.get(name)}
 
 
-def _numbers(name: str, values: Iterable[Any]) -> tuple[Value, ...]:
-    measure = MEASURES[name]
-    found: set[Decimal] = set()
-    for value in values:
-        if value is None or value == "":
-            continue
-        number = float(value)
-        if abs(number) < 1e9:  # also refuses infinities and not-a-number
-            found.add(measure.value(number))
+def _numbers(name: str, values: Iterable[float | None]) -> tuple[Value, ...]:
+    # The bound also refuses infinities and what is not a number.
+    found = {MEASURES[name].value(value) for value in values if value is not None and abs(value) < 1e9}
     return tuple(sorted(found))[:_MOST_VALUES]
+
+
+def _stated(frames: Sequence[Frame], keyword: str) -> set[float]:
+    return {value for frame in frames for value in frame.facts[keyword]}
 
 
 def _gap(spacing: float | None, thickness: Value) -> float | None:
@@ -101,18 +91,3 @@ def _order_of(volume: Volume) -> str | None:
     steps = [abs(after - before) for before, after in pairwise(first.values())]
     neighbours = sum(step == 1 for step in steps)
     return "sequential" if neighbours > len(steps) / 2 else "interleaved"
-
-
-def _age(header: Dataset) -> int | None:
-    """Whole years from Patient's Age (PS3.5 AS), else from birth date and study date."""
-    text = str(header.get("PatientAge") or "").strip()
-    if len(text) == 4 and text[:3].isdigit() and text[3] in "DWMY":
-        per_year = {"D": 365.25, "W": 52.18, "M": 12, "Y": 1}[text[3]]
-        return min(int(int(text[:3]) / per_year), 90)
-    try:
-        born = datetime.strptime(str(header.get("PatientBirthDate") or ""), "%Y%m%d")
-        studied = datetime.strptime(str(header.get("StudyDate") or ""), "%Y%m%d")
-    except ValueError:
-        return None
-    years = studied.year - born.year - ((studied.month, studied.day) < (born.month, born.day))
-    return min(years, 90) if years >= 0 else None

@@ -61,13 +61,13 @@ def unit(vector: Sequence[float] | None) -> Direction | None:
 def _standard(dataset: Dataset) -> tuple[float | None, list[float] | None]:
     sequence = dataset.get("MRDiffusionSequence")
     source = sequence[0] if sequence else dataset
-    b_value = _floats(source.get("DiffusionBValue"))
+    b_value = floats(source.get("DiffusionBValue"))
     if not b_value:
         return None, None
-    vector = _floats(source.get("DiffusionGradientOrientation"))
+    vector = floats(source.get("DiffusionGradientOrientation"))
     nested = source.get("DiffusionGradientDirectionSequence")
     if not vector and nested:
-        vector = _floats(nested[0].get("DiffusionGradientOrientation"))
+        vector = floats(nested[0].get("DiffusionGradientOrientation"))
     return b_value[0], vector
 
 
@@ -122,11 +122,14 @@ def _private(dataset: Dataset, group: int, creator: str, element: int, form: str
         value = dataset.private_block(group, creator)[element].value
     except KeyError:
         return None
-    return _floats(value, form)
+    return floats(value, form)
 
 
-def _floats(value: Any, form: str = "text") -> list[float] | None:
-    """Numbers of any value; ``form`` is how they lie in bytes that came with the VR UN (PS3.5 6.2.2)."""
+def floats(value: Any, form: str = "text") -> list[float] | None:
+    """The numbers of an element's value, None when it has none.
+
+    ``form`` is how they lie in the bytes of an element that came with the VR UN (PS3.5 6.2.2).
+    """
     try:
         if isinstance(value, bytes):
             if form != "text":

@@ -8,7 +8,7 @@ thing here. Pixels stay on disk: a frame remembers where they are.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from engine.errors import ProcessorFailed
-from engine.processors.quality.diffusion import Weighting, weighting
+from engine.errors import PonsError, ProcessorFailed
+from engine.processors.quality.diffusion import Weighting, floats, weighting
+from engine.processors.quality.subject import Subject, subject
 
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 ENHANCED_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4.1"
@@ -56,7 +57,8 @@ class Frame:
     temporal: int | None  # TemporalPositionIdentifier or Index
     acquisition: int | None  # AcquisitionNumber
     acquired_at: str  # DT or TM, as written: only its order is used
-    facts: dict[str, Any] = field(default_factory=dict)  # acquisition attributes, by keyword
+    phase_encoding: str  # COL, ROW or empty
+    facts: dict[str, tuple[float, ...]]  # acquisition attributes by keyword; empty when not stated
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class Reading:
     """What a folder held."""
 
     frames: tuple[Frame, ...]
-    headers: dict[str, Dataset]  # one per series: of its first instance, without pixels
+    subjects: dict[str, Subject]  # by series, as its first instance says
     others: int  # instances that are no MR images
 
 
@@ -75,7 +77,6 @@ _FACTS: dict[str, tuple[str, str]] = {
     "EchoTime": ("MREchoSequence", "EffectiveEchoTime"),
     "PixelSpacing": ("PixelMeasuresSequence", "PixelSpacing"),
     "SliceThickness": ("PixelMeasuresSequence", "SliceThickness"),
-    "InPlanePhaseEncodingDirection": ("MRFOVGeometrySequence", "InPlanePhaseEncodingDirection"),
     "RescaleSlope": ("PixelValueTransformationSequence", "RescaleSlope"),
     "RescaleIntercept": ("PixelValueTransformationSequence", "RescaleIntercept"),
 }
@@ -89,39 +90,42 @@ def read(folder: Path, max_frames: int) -> Reading:
             geometry, or there are more than ``max_frames`` planes.
     """
     frames: list[Frame] = []
-    headers: dict[str, Dataset] = {}
+    subjects: dict[str, Subject] = {}
     others = 0
     for path in sorted(folder.rglob("*.dcm")):
         header, offset = _open(path)
-        sop_class = str(header.get("SOPClassUID", ""))
+        sop_class = str(header.SOPClassUID)
         if sop_class not in (MR_IMAGE, ENHANCED_MR_IMAGE):
             others += 1
             continue
         if offset is None:
             raise ProcessorFailed(f"instance {path.stem} has no pixel data; ask the sender for it again")
-        if "MOSAIC" in (header.get("ImageType") or []):
-            raise ProcessorFailed(
-                f"instance {path.stem} is a mosaic of slices; export single-frame or Enhanced MR images"
-            )
         try:
-            if len(frames) + int(header.get("NumberOfFrames") or 1) > max_frames:
-                raise ProcessorFailed(
-                    f"more than {max_frames} image planes; raise max_frames or select fewer series"
-                )
-            source = _source(path, header, offset)
-            read_frames = _enhanced if sop_class == ENHANCED_MR_IMAGE else _classic
-            frames.extend(read_frames(source, header))
-        except (KeyError, IndexError, AttributeError, TypeError, ValueError):
+            frames.extend(_frames(path, header, offset, sop_class, max_frames - len(frames)))
+            subjects.setdefault(str(header.SeriesInstanceUID), subject(header))
+        except PonsError:
+            raise
+        except Exception:  # pydicom converts a value when it is asked for, and raises many kinds then
             raise ProcessorFailed(
                 f"instance {path.stem}: image position, image orientation, rows, columns or another "
-                "element of its geometry is missing or malformed; check what the scanner exports"
+                "element that measuring needs is missing or malformed; check what the scanner exports"
             ) from None
-        headers.setdefault(str(header.SeriesInstanceUID), header)
     if not frames:
         raise ProcessorFailed(
             f"no MR image among {others} instances; let the route select the diffusion series"
         )
-    return Reading(tuple(frames), headers, others)
+    return Reading(tuple(frames), subjects, others)
+
+
+def _frames(path: Path, header: Dataset, offset: int, sop_class: str, room: int) -> list[Frame]:
+    if "MOSAIC" in (header.get("ImageType") or []):
+        raise ProcessorFailed(
+            f"instance {path.stem} is a mosaic of slices; export single-frame or Enhanced MR images"
+        )
+    if int(header.get("NumberOfFrames") or 1) > room:
+        raise ProcessorFailed("more image planes than max_frames; raise it or select fewer series")
+    source = _source(path, header, offset)
+    return list(_enhanced(source, header) if sop_class == ENHANCED_MR_IMAGE else _classic(source, header))
 
 
 def _open(path: Path) -> tuple[Dataset, int | None]:
@@ -131,8 +135,8 @@ def _open(path: Path) -> tuple[Dataset, int | None]:
             header = dcmread(file, stop_before_pixels=True)
             offset = file.tell()
             tag = file.read(4)
-        if "SOPClassUID" not in header or "TransferSyntaxUID" not in header.file_meta:
-            raise ValueError("not a DICOM file")
+        if not header.SOPClassUID or not header.file_meta.TransferSyntaxUID:
+            raise ValueError("no SOP class or no transfer syntax")
     except Exception as error:  # pydicom raises many kinds on malformed input
         raise ProcessorFailed(
             f"instance {path.stem} cannot be read ({type(error).__name__}); ask the sender for it again"
@@ -170,7 +174,8 @@ def _classic(source: Source, header: Dataset) -> Iterator[Frame]:
         temporal=_integer(header.get("TemporalPositionIdentifier")),
         acquisition=_integer(header.get("AcquisitionNumber")),
         acquired_at=str(header.get("AcquisitionDateTime") or header.get("AcquisitionTime") or ""),
-        facts={keyword: header.get(keyword) for keyword in _FACTS},
+        phase_encoding=str(header.get("InPlanePhaseEncodingDirection") or ""),
+        facts={keyword: tuple(floats(header.get(keyword)) or ()) for keyword in _FACTS},
     )
 
 
@@ -182,13 +187,12 @@ def _enhanced(source: Source, header: Dataset) -> Iterator[Frame]:
             groups[element.tag] = element
         content = (groups.get("FrameContentSequence") or [Dataset()])[0]
         row, column = _orientation(groups.PlaneOrientationSequence[0].ImageOrientationPatient)
+        geometry = (groups.get("MRFOVGeometrySequence") or [Dataset()])[0]
+        phase_encoding = str(geometry.get("InPlanePhaseEncodingDirection") or "")
         facts = {
-            keyword: (groups.get(sequence) or [Dataset()])[0].get(name)
+            keyword: tuple(floats((groups.get(sequence) or [Dataset()])[0].get(name)) or ())
             for keyword, (sequence, name) in _FACTS.items()
         }
-        # Enhanced MR says COLUMN where the older object says COL.
-        if facts["InPlanePhaseEncodingDirection"] == "COLUMN":
-            facts["InPlanePhaseEncodingDirection"] = "COL"
         yield Frame(
             source=source,
             index=index,
@@ -201,6 +205,8 @@ def _enhanced(source: Source, header: Dataset) -> Iterator[Frame]:
             temporal=_integer(content.get("TemporalPositionIndex")),
             acquisition=_integer(content.get("FrameAcquisitionNumber")),
             acquired_at=str(content.get("FrameAcquisitionDateTime") or ""),
+            # Enhanced MR says COLUMN where the older object says COL.
+            phase_encoding="COL" if phase_encoding == "COLUMN" else phase_encoding,
             facts=facts,
         )
 

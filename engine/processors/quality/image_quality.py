@@ -146,8 +146,10 @@ def _read(volume: Volume, depth: int, reader: PixelReader, ceiling: _Ceiling | N
         stored = reader.stored(frame)
         if ceiling is not None:
             ceiling.see(stored)
-        slope = float(frame.facts["RescaleSlope"] or 1.0)
-        intercept = float(frame.facts["RescaleIntercept"] or 0.0)
+        (slope, *_), (intercept, *_) = (
+            frame.facts["RescaleSlope"] or (1.0,),
+            frame.facts["RescaleIntercept"] or (0.0,),
+        )
         values[place] = stored * np.float32(slope) + np.float32(intercept)
     return values
 
@@ -258,13 +260,14 @@ def _extent(mask: Mask, axis: int) -> tuple[int, int] | None:
 
 def _phase_axis(stack: Stack) -> int | None:
     """Array axis of the phase encoding within a slice: COL runs down the columns (PS3.3 C.8.3.1)."""
-    stated = {f.facts["InPlanePhaseEncodingDirection"] for v in stack.volumes for f in v.slices.values()}
-    return {"COL": 0, "ROW": 1}.get(str(stated.pop())) if len(stated) == 1 else None
+    stated = {f.phase_encoding for v in stack.volumes for f in v.slices.values()}
+    return {"COL": 0, "ROW": 1}.get(stated.pop()) if len(stated) == 1 else None
 
 
 def _voxel_size(stack: Stack) -> tuple[float, float, float]:
-    spacing = next(iter(stack.volumes[0].slices.values())).facts["PixelSpacing"] or (1.0, 1.0)
-    return (stack.spacing or 1.0, float(spacing[0]), float(spacing[1]))
+    spacing = next(iter(stack.volumes[0].slices.values())).facts["PixelSpacing"]
+    down, across = spacing if len(spacing) == 2 else (1.0, 1.0)
+    return (stack.spacing or 1.0, down, across)
 
 
 def _worst(values: Sequence[float], pick: Any) -> float:

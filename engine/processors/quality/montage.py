@@ -56,7 +56,8 @@ def _tiles(volume: Volume, places: list[int], reader: PixelReader) -> list[NDArr
     """The volume's slices in eight bits, windowed together from zero to their 99.5th percentile."""
     found = {place: reader.stored(volume.slices[place]) for place in places if place in volume.slices}
     scaled = {
-        place: stored.astype(np.float32) * np.float32(volume.slices[place].facts["RescaleSlope"] or 1.0)
+        place: stored.astype(np.float32)
+        * np.float32((volume.slices[place].facts["RescaleSlope"] or (1.0,))[0])
         for place, stored in found.items()
     }
     if not scaled:

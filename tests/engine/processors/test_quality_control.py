@@ -164,7 +164,7 @@ async def test_a_damaged_file_fails_by_its_name_and_without_a_traceback(
 async def test_too_many_images_are_refused_before_they_are_measured(
     phantom: Path, job: MakeJob, tmp_path: Path
 ) -> None:
-    with pytest.raises(ProcessorFailed, match="more than 79 image planes; raise max_frames"):
+    with pytest.raises(ProcessorFailed, match="more image planes than max_frames; raise it or select"):
         await run(job(phantom), tmp_path, max_frames=79)
 
 
