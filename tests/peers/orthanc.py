@@ -66,7 +66,10 @@ class Orthanc:
         path = folder / "orthanc.json"
         path.write_text(json.dumps(configuration, indent=1))
         self._process = PeerProcess(
-            "Orthanc", [binary("Orthanc", "orthanc"), str(path)], folder / "orthanc.log"
+            "Orthanc",
+            [binary("Orthanc", "orthanc"), str(path)],
+            folder / "orthanc.log",
+            {"TCP_NODELAY": "1"},  # its DCMTK leaves Nagle's algorithm on unless told
         )
         self._process.wait_ready(self._ready, timeout=60)
 
