@@ -1,0 +1,185 @@
+"""Everything wrong with a table is found at once, each with its position, cause and remedy.
+
+`broken_tables/` holds a table for each kind of mistake; its `# finds:` lines are what must be said
+of it, in order and to the letter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from engine.config import examine, load
+from engine.errors import ConfigurationError
+
+BROKEN = Path(__file__).parent / "broken_tables"
+ROOT = Path(__file__).parents[2]
+
+
+def expected(path: Path) -> list[str]:
+    lines = [
+        line.removeprefix("# finds: ")
+        for line in path.read_text().splitlines()
+        if line.startswith("# finds: ")
+    ]
+    return [f"{path.name}:{line.replace('{folder}', str(path.parent))}" for line in lines]
+
+
+@pytest.mark.parametrize("path", sorted(BROKEN.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_broken_table_is_refused_with_all_its_findings(path: Path) -> None:
+    wanted = expected(path)
+    table, findings = examine(path)
+    assert wanted, f"{path.name} tells nothing to find"
+    assert [str(finding) for finding in findings] == wanted
+    assert table is None
+
+
+def test_the_corpus_covers_the_grammar() -> None:
+    assert len(list(BROKEN.glob("*.yaml"))) >= 30
+
+
+@pytest.mark.parametrize(
+    "path", [ROOT / "routes.yaml", *sorted((ROOT / "examples").glob("*/routes.yaml"))], ids=str
+)
+def test_the_tables_of_the_repository_have_nothing_to_find(path: Path) -> None:
+    table, findings = examine(path)
+    assert findings == []
+    assert table is not None
+
+
+def test_a_file_that_is_not_there_is_a_finding(tmp_path: Path) -> None:
+    table, (finding,) = examine(tmp_path / "none.yaml")
+    assert table is None
+    assert str(finding) == "none.yaml:1:1: cannot be read: no such file or directory"
+
+
+def test_loading_a_broken_table_raises_with_every_finding_on_a_line() -> None:
+    path = BROKEN / "everything-at-once.yaml"
+    with pytest.raises(ConfigurationError) as caught:
+        load(path)
+    lines = str(caught.value).splitlines()
+    assert lines == [f"{path.parent}/{line}" for line in expected(path)]
+
+
+def test_no_finding_repeats_a_secret() -> None:
+    _, findings = examine(BROKEN / "channel-literal-secret.yaml")
+    assert findings
+    assert not any("hunter2" in str(finding) for finding in findings)
+
+
+# ── warnings: the table runs, but probably not as meant ─────────────────────────────────────────
+
+HEAD = """version: 1
+sites:
+  a: {addresses: [10.0.0.1], ae_titles: [A]}
+  b: {addresses: [10.0.0.2], ae_titles: [B]}
+inbound: {pacs: {type: c_store}}
+processors: {qc: {type: quality_control}}
+outbound:
+  a-archive: {type: dicom_forward, site: a, host: 10.0.0.1, port: 104, ae_title: A}
+  a-pacs: {type: dicom_sr, site: a, host: 10.0.0.1, port: 104, ae_title: A}
+"""
+
+WARNED: list[tuple[str, str, Sequence[str]]] = [
+    (
+        "a route that takes every site's studies",
+        "routes:\n- {name: x, match: {Modality: MR}, deliver: [a-archive]}\n",
+        [
+            "routes.yaml:11:46: warning: routes[0].deliver[0].to: a-archive belongs to site a, "
+            "and what the route takes from other sites is not sent there; match site: a"
+        ],
+    ),
+    (
+        "a result that goes nowhere",
+        "routes:\n- {name: x, match: {site: a}, process: qc}\n",
+        ["routes.yaml:11:40: warning: routes[0].process: its results go nowhere; give the route deliver"],
+    ),
+    ("a pinned route", "routes:\n- {name: x, match: {site: a}, deliver: [a-archive]}\n", []),
+    ("a shadow", "routes:\n- {name: x, mode: shadow, match: {site: a}, process: qc}\n", []),
+]
+
+
+@pytest.mark.parametrize(("_", "tail", "warnings"), WARNED, ids=[row[0] for row in WARNED])
+def test_what_is_probably_not_meant_is_a_warning(
+    tmp_path: Path, _: str, tail: str, warnings: list[str]
+) -> None:
+    path = tmp_path / "routes.yaml"
+    path.write_text(HEAD + tail)
+    table, findings = examine(path)
+    assert [str(finding) for finding in findings] == warnings
+    assert table is not None, "a warning refuses nothing"
+
+
+def test_two_sites_at_one_address_are_told_apart_by_ae_title_only(tmp_path: Path) -> None:
+    path = tmp_path / "routes.yaml"
+    path.write_text(
+        "version: 1\nsites:\n"
+        "  a: {addresses: [10.0.0.0/8], ae_titles: [A]}\n"
+        "  b: {addresses: [10.0.0.2, '::/0'], ae_titles: [B]}\n"
+        "  c: {addresses: ['::ffff:10.0.0.2'], ae_titles: [C]}\n"
+    )
+    table, findings = examine(path)
+    assert [(finding.path, finding.severity) for finding in findings] == [
+        ("sites.b", "warning"),  # with a
+        ("sites.b.addresses", "warning"),  # takes in every IPv6 address
+        ("sites.c", "warning"),  # with a
+        ("sites.c", "warning"),  # with b
+    ]
+    assert table is not None
+
+
+# ── this machine ────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_this_machine_lacks_is_asked_for_only_when_the_table_is_to_run_here() -> None:
+    for name in ("secret-not-set", "command-not-there", "protocol-not-there"):
+        path = BROKEN / f"{name}.yaml"
+        assert load(path, surroundings=False).path == path
+
+
+def test_a_secret_that_is_there_satisfies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PONS_TEST_NOT_SET", "whsec_" + "A" * 44)
+    table = tmp_path / "routes.yaml"
+    table.write_text((BROKEN / "secret-not-set.yaml").read_text())
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "none").write_text("whsec_" + "B" * 44 + "\n")
+    assert examine(table)[1] == []
+
+
+def test_a_program_beside_the_table_satisfies(tmp_path: Path) -> None:
+    table = tmp_path / "routes.yaml"
+    table.write_text("version: 1\nprocessors:\n  own: {type: command, command: [bin/model]}\n")
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "model"
+    program.write_text("#!/bin/sh\n")
+    assert [finding.path for finding in examine(table)[1]] == ["processors.own.command[0]"], "not executable"
+    program.chmod(0o755)
+    assert examine(table)[1] == []
+
+
+def test_what_a_part_cannot_be_built_from_is_found_before_the_start(tmp_path: Path) -> None:
+    table = tmp_path / "routes.yaml"
+    table.write_text("version: 1\nprocessors:\n  qc: {type: quality_control, protocol: p.yaml}\n")
+    (tmp_path / "p.yaml").write_text("rules: [not a protocol\n")
+    loaded, (finding,) = examine(table)
+    assert loaded is None
+    assert str(finding).startswith("routes.yaml:3:7: processors.qc: cannot be built: ")
+
+
+def test_a_thousand_sites_and_ten_thousand_routes_are_read(tmp_path: Path) -> None:
+    table = tmp_path / "routes.yaml"
+    table.write_text(
+        "version: 1\nsites:\n"
+        + "".join(
+            f"  s{n}: {{addresses: [10.{n // 250}.{n % 250}.2], ae_titles: [S{n}]}}\n" for n in range(1000)
+        )
+        + "routes:\n"
+        + "".join(
+            f"  - {{name: r{n}, match: {{site: s{n % 1000}, Modality: MR}}, hold: x}}\n"
+            for n in range(10_000)
+        )
+    )
+    loaded = load(table)
+    assert (len(loaded.sites), len(loaded.routes)) == (1000, 10_000)

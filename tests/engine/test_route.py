@@ -1,0 +1,237 @@
+"""Which routes fire, in which order, and what the decision says."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.config import Table, examine, load
+from engine.model import InstanceFacts, Study
+from engine.route import (
+    EXPLAINED_IN_FULL,
+    Decision,
+    RouteIndex,
+    decide,
+    decide_among,
+    decision_from_json,
+    decision_to_json,
+)
+
+HEAD = """version: 1
+sites:
+  a: {addresses: [10.0.0.1], ae_titles: [A]}
+  b: {addresses: [10.0.0.2], ae_titles: [B]}
+inbound:
+  pacs: {type: c_store, listen: "127.0.0.1:11112"}
+  web: {type: stow_rs}
+processors: {qc: {type: quality_control}}
+outbound:
+  a-archive: {type: dicom_forward, site: a, host: 10.0.0.1, port: 104, ae_title: A}
+  a-pacs: {type: dicom_sr, site: a, host: 10.0.0.1, port: 104, ae_title: A}
+  a-ris: {type: hl7_oru, site: a, host: 10.0.0.1, port: 2575}
+"""
+
+
+def table(folder: Path, routes: str) -> Table:
+    path = folder / "routes.yaml"
+    path.write_text(HEAD + routes)
+    return load(path)
+
+
+def study(site: str = "a", inbound: str = "pacs", *modalities: str) -> Study:
+    return Study(
+        site=site,
+        study_instance_uid="1.2",
+        revision=1,
+        inbound=inbound,
+        calling_ae_title="A",
+        called_ae_title="PONS",
+        received_at=datetime(2026, 3, 1, 10, 30),
+        instances=tuple(
+            InstanceFacts(f"1.2.{n}", f"1.2.{n}.1", "1.2.3", "1.2.840.10008.1.2.1", {"Modality": modality})
+            for n, modality in enumerate(modalities or ("MR",))
+        ),
+    )
+
+
+def fired(decision: Decision) -> list[str]:
+    return [hit.route for hit in decision.hits]
+
+
+ROUTES = """
+routes:
+  - {name: archive, match: {site: a}, deliver: [a-archive]}
+  - name: magnetic
+    from: [pacs]
+    match: {site: a, Modality: MR}
+    select: {Modality: MR}
+    process: qc
+    transform: [{set: {BodyPartExamined: BRAIN}}, {remove: [StudyID]}]
+    deliver: [a-pacs, {to: a-ris, after: a-pacs, when: {status: [final, corrected]}}]
+  - {name: candidate, mode: shadow, match: {series: {Modality: {in: [MR, US]}}}, process: qc}
+  - {name: odd, match: {site: b, Modality: OT}, hold: look at it}
+  - {name: rest of b, otherwise: true, match: {site: b}, hold: nobody took it}
+"""
+
+ROWS: list[tuple[Study, list[str], str]] = [
+    (study("a", "pacs", "MR"), ["archive", "magnetic", "candidate"], "routed"),
+    (study("a", "pacs", "MR", "SR"), ["archive", "magnetic", "candidate"], "routed"),
+    (study("a", "web", "MR"), ["archive", "candidate"], "routed"),  # not from where the route listens
+    (study("a", "pacs", "CT"), ["archive"], "routed"),
+    (study("b", "pacs", "OT"), ["odd"], "held"),  # every route that fired holds
+    (study("b", "pacs", "US"), ["candidate", "rest of b"], "held"),  # a shadow takes nothing away
+    (study("b", "pacs", "CT"), ["rest of b"], "held"),
+    (study("c", "pacs", "CT"), [], "held"),  # a site the table no longer has
+]
+
+
+@pytest.mark.parametrize(("subject", "routes", "verdict"), ROWS)
+def test_every_matching_route_fires_in_file_order(
+    tmp_path: Path, subject: Study, routes: list[str], verdict: str
+) -> None:
+    decision = decide(subject, table(tmp_path, ROUTES))
+    assert fired(decision) == routes
+    assert decision.verdict == verdict
+
+
+def test_a_hit_says_what_happens_next(tmp_path: Path) -> None:
+    loaded = table(tmp_path, ROUTES)
+    decision = decide(study("a", "pacs", "SR", "MR"), loaded)
+    hit = next(one for one in decision.hits if one.route == "magnetic")
+    assert hit.position == "routes.yaml:16:5"
+    assert hit.why == "holds: site a, Modality MR; 1 of 2 series selected"
+    assert hit.process == "qc"
+    assert hit.series == ("1.2.1",)
+    assert hit.transform == ({"set": {"BodyPartExamined": "BRAIN"}}, {"remove": ["StudyID"]})
+    assert [(one.to, one.after, one.when_status) for one in hit.deliver] == [
+        ("a-pacs", (), ()),
+        ("a-ris", ("a-pacs",), ("final", "corrected")),
+    ]
+    assert decision.table_version == loaded.version
+
+
+def test_without_select_every_series_goes_to_the_processor(tmp_path: Path) -> None:
+    decision = decide(study("a", "web", "SR", "MR", "CT"), table(tmp_path, ROUTES))
+    shadow = next(one for one in decision.hits if one.shadow)
+    assert shadow.series == ("1.2.0", "1.2.1", "1.2.2")
+
+
+def test_a_route_whose_select_names_no_series_of_the_study_does_not_fire(tmp_path: Path) -> None:
+    routes = (
+        "routes:\n  - {name: x, match: {site: a}, select: {Modality: CT}, process: qc, deliver: [a-pacs]}\n"
+    )
+    (outcome,) = decide(study("a", "pacs", "MR"), table(tmp_path, routes)).outcomes
+    assert not outcome.hit
+    assert outcome.why == "routes.yaml:14:33: wanted a series with Modality CT to process, found none"
+
+
+def test_every_route_of_a_table_tells_its_reason(tmp_path: Path) -> None:
+    decision = decide(study("a", "web", "CT"), table(tmp_path, ROUTES))
+    assert [(outcome.route, outcome.hit, outcome.why) for outcome in decision.outcomes] == [
+        ("archive", True, "holds: site a"),
+        ("magnetic", False, "routes.yaml:16:5: wanted from pacs, found web"),
+        ("candidate", False, "routes.yaml:23:54: wanted one series with Modality MR or US, found 'CT'"),
+        ("odd", False, "routes.yaml:24:25: wanted site b, found 'a'"),
+        ("rest of b", False, "another route fired: archive"),
+    ]
+    assert decision.passed_over == 0
+
+
+def test_a_decision_survives_the_store(tmp_path: Path) -> None:
+    loaded = table(tmp_path, ROUTES)
+    for subject, _, _ in ROWS:
+        decision = decide(subject, loaded)
+        stored = decision_to_json(decision)
+        assert decision_from_json(stored) == decision
+        assert "deliver" not in stored["outcomes"][3], "what is empty is not stored"
+
+
+# ── the index ───────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_large_table_is_asked_through_its_index_and_counts_the_rest(tmp_path: Path) -> None:
+    routes = "routes:\n" + "".join(
+        f"  - {{name: r{number}, match: {{site: {'ab'[number % 2]}, Modality: MR}}, hold: x}}\n"
+        for number in range(EXPLAINED_IN_FULL + 2)
+    )
+    loaded = table(tmp_path, routes)
+    decision = decide(study("a", "pacs", "MR"), loaded)
+    assert fired(decision) == [f"r{number}" for number in range(0, EXPLAINED_IN_FULL + 2, 2)]
+    assert (len(decision.outcomes), decision.passed_over) == (101, 101)
+    assert loaded.index is loaded.index, "made once"
+
+
+def predicates(depth: int = 2) -> st.SearchStrategy[dict[str, Any]]:
+    facts = st.sampled_from(
+        [
+            {"site": "a"},
+            {"site": {"in": ["a", "b"]}},
+            {"site": {"not": "a"}},
+            {"site": {"matches": "b"}},
+            {"inbound": "web"},
+            {"inbound": {"in": ["pacs", "web"]}},
+            {"Modality": "MR"},
+            {"Modality": {"not": "CT"}},
+            {"series": {"Modality": "CT"}},
+        ]
+    )
+    if depth == 0:
+        return facts
+    inner = predicates(depth - 1)
+    several = st.lists(inner, min_size=1, max_size=3)
+    return st.one_of(
+        facts,
+        several.map(lambda parts: {"all": parts}),
+        several.map(lambda parts: {"any": parts}),
+        inner.map(lambda part: {"not": part}),
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    matches=st.lists(
+        st.tuples(predicates(), st.sampled_from([None, ["pacs"], ["web"], ["pacs", "web"]])), max_size=12
+    ),
+    site=st.sampled_from(["a", "b", "gone"]),
+    inbound=st.sampled_from(["pacs", "web", "gone"]),
+    modality=st.sampled_from(["MR", "CT"]),
+)
+def test_the_index_leaves_out_only_routes_that_would_have_missed(
+    tmp_path_factory: pytest.TempPathFactory,
+    matches: list[tuple[dict[str, Any], list[str] | None]],
+    site: str,
+    inbound: str,
+    modality: str,
+) -> None:
+    path = tmp_path_factory.mktemp("index") / "routes.yaml"
+    routes = [
+        {"name": f"r{number}", "match": match, "hold": "x"} | ({"from": channels} if channels else {})
+        for number, (match, channels) in enumerate(matches)
+    ]
+    routes.append({"name": "rest", "otherwise": True, "hold": "y"})
+    path.write_text(HEAD + yaml.safe_dump({"routes": routes}))
+    loaded, findings = examine(path, surroundings=False)
+    if loaded is None:  # only an all of two sites is refused among these
+        assert {finding.message for finding in findings} == {"asks for two sites at once, so it never holds"}
+        return
+    subject = study(site, inbound, modality)
+    everything = decide_among(subject, loaded.routes, loaded.version, len(loaded.routes))
+    candidates = RouteIndex(loaded.routes).candidates(site, inbound)
+    indexed = decide_among(subject, candidates, loaded.version, len(loaded.routes))
+    assert indexed.hits == everything.hits
+    assert indexed.passed_over + len(indexed.outcomes) == len(everything.outcomes)
+
+
+def test_a_site_that_is_not_in_the_table_leaves_nothing_in_the_index(tmp_path: Path) -> None:
+    index = RouteIndex(table(tmp_path, ROUTES).routes)
+    for number in range(1000):
+        index.candidates(f"site-{number}", "pacs")
+    assert len(index._known) == 0
+    index.candidates("a", "pacs")
+    assert len(index._known) == 1
