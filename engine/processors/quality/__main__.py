@@ -15,6 +15,8 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
+from pydicom import config
+
 from engine.errors import PonsError
 from engine.model import Artefact, Report
 from engine.processors.quality.acquisition import header_measures
@@ -78,6 +80,8 @@ def main(arguments: list[str]) -> int:
     # Warnings of a parser quote the values it stumbled over, which may be a patient's.
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
+    # What is malformed here is found when it is converted; validating every value costs as much again.
+    config.settings.reading_validation_mode = config.IGNORE
     in_dir, out_dir, protocol, max_frames = arguments
     try:
         report = measure(Path(in_dir), Path(out_dir), load_protocol(Path(protocol)), int(max_frames))

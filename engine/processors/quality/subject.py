@@ -24,7 +24,8 @@ class Subject:
 
 def subject(header: Dataset) -> Subject:
     """Age and sex from the patient and study attributes (PS3.3 C.7.1.1, C.7.2.2)."""
-    return Subject(_age(header), str(header.get("PatientSex") or ""))
+    sex = str(header.get("PatientSex") or "")
+    return Subject(_age(header), sex if sex in ("M", "F", "O") else "")
 
 
 def _age(header: Dataset) -> int | None:

@@ -264,9 +264,11 @@ def test_age_is_whole_years(
     assert (str(finding.value), finding.comment) == (years, comment)
 
 
-def test_age_and_sex_are_required(phantom: Path, report: Callable[[], Report]) -> None:
+@pytest.mark.parametrize("sex", ["", "W"])  # absent; a term that PS3.3 does not define
+def test_age_and_sex_are_required(phantom: Path, report: Callable[[], Report], sex: str) -> None:
     def forget(dataset: Dataset) -> None:
-        dataset.PatientAge = dataset.PatientBirthDate = dataset.PatientSex = ""
+        dataset.PatientAge = dataset.PatientBirthDate = ""
+        dataset.PatientSex = sex
 
     edit(phantom, "*.dcm", forget)
     assert "subject age, subject sex" in report().impression
