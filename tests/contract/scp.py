@@ -27,6 +27,7 @@ STORAGE = (
     "1.2.840.10008.5.1.4.1.1.88.34",  # Comprehensive 3D SR
     "1.2.840.10008.5.1.4.1.1.104.1",  # Encapsulated PDF
 )
+HELD = 0x0110  # noted for what was received and never answered
 UNCOMPRESSED = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 
 
@@ -43,8 +44,9 @@ class Stored:
 class Scp:
     """Keeps every data set as it came off the wire.
 
-    ``answers`` are the statuses of the first requests, in order; after them 0000. ``hold`` makes
-    it keep its answer back until `let_go`.
+    ``answers`` are the statuses of the first requests, in order; after them 0000. ``script`` says
+    how each association is treated, in order; after it *take*. *busy* and *refuse* answer A700 and
+    C000, *stall* never answers, *close* drops the connection instead of answering.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class Scp:
         *,
         sop_classes: Sequence[str] = STORAGE,
         transfer_syntaxes: Sequence[str] = UNCOMPRESSED,
-        hold: bool = False,
+        script: Sequence[str] = (),
         abort_at: int | None = None,
         require_called: bool = False,
         tls: SSLContext | None = None,
@@ -67,7 +69,8 @@ class Scp:
         self._abort_at = abort_at
         self._go = threading.Event()
         self.holding = threading.Event()
-        self._hold = hold
+        self._script = list(script)
+        self._treatment: dict[int, str] = {}
         self._sockets: list[socket.socket] = []
         entity = AE("PEER")
         entity.require_called_aet = require_called
@@ -109,6 +112,7 @@ class Scp:
     def _opened(self, event: evt.Event) -> None:
         self.associations += 1
         self._sockets.append(event.assoc.dul.socket.socket)
+        self._treatment[id(event.assoc)] = self._script.pop(0) if self._script else "take"
 
     def _echo(self, event: evt.Event) -> int:
         self.echoes += 1
@@ -119,10 +123,17 @@ class Scp:
             self._abort_at = None
             event.assoc.abort()
             return 0
-        if self._hold:
-            self.holding.set()
-            self._go.wait(30)
         status = self.answers.pop(0) if self.answers else 0
+        match self._treatment[id(event.assoc)]:
+            case "stall":
+                self.holding.set()
+                status = HELD
+            case "close":
+                status = HELD
+            case "busy":
+                status = 0xA700
+            case "refuse":
+                status = 0xC000
         self.requests.append(
             Stored(
                 str(event.request.AffectedSOPInstanceUID),
@@ -131,6 +142,11 @@ class Scp:
                 status,
             )
         )
+        match self._treatment[id(event.assoc)]:
+            case "stall":
+                self._go.wait(30)
+            case "close":
+                event.assoc.dul.socket.socket.shutdown(socket.SHUT_RDWR)
         return status
 
 

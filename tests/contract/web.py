@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 METHODS = ["GET", "HEAD", "POST", "PUT"]
 
@@ -45,21 +46,33 @@ class Seen:
         return found
 
 
+class _Cut(Response):
+    """Announces more than it sends; the server then drops the connection."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(b"content-length", b"100")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"{", "more_body": True})
+        raise ConnectionAbortedError
+
+
+STALL, CLOSE = Response(), _Cut()
+
 Respond = Callable[[Seen], Response]
 
 
 class WebPeer:
     """Serves on a thread of its own until stopped; ``respond`` decides every answer.
 
-    ``hold`` keeps every answer back until the peer is stopped.
+    ``hold`` keeps every answer back until the peer is stopped; so does the answer `STALL`. The
+    answer `CLOSE` drops the connection in the middle of itself.
     """
 
     def __init__(self, respond: Respond, *, hold: bool = False, port: int = 0) -> None:
         self.seen: list[Seen] = []
         self.respond = respond
         self._go = threading.Event()
-        if not hold:
-            self._go.set()
+        self._hold = hold
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._socket.bind(("127.0.0.1", port))
@@ -90,8 +103,10 @@ class WebPeer:
         query = f"?{request.url.query}" if request.url.query else ""
         seen = Seen(request.method, request.url.path + query, dict(request.headers), body)
         self.seen.append(seen)
-        await asyncio.to_thread(self._go.wait, 30)
-        return self.respond(seen)
+        answer = self.respond(seen)
+        if answer is STALL or self._hold:
+            await asyncio.to_thread(self._go.wait, 30)
+        return answer
 
 
 @contextmanager

@@ -332,7 +332,7 @@ async def test_an_abort_in_the_middle_of_a_study_is_tried_again() -> None:
 
 
 async def test_cancellation_aborts_the_association() -> None:
-    with serving(Scp(hold=True)) as scp:
+    with serving(Scp(script=["stall"])) as scp:
         task = asyncio.create_task(store(peer(scp.port), [instances.part()]))
         assert await asyncio.to_thread(scp.holding.wait, 10)
         task.cancel()
