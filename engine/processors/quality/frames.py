@@ -147,6 +147,8 @@ def _open(path: Path) -> tuple[Dataset, int | None]:
 
 
 def _source(path: Path, header: Dataset, offset: int) -> Source:
+    if not header.Rows or not header.Columns:
+        raise ValueError("an image without extent")
     return Source(
         path,
         str(header.file_meta.TransferSyntaxUID),

@@ -389,6 +389,12 @@ def test_an_image_without_geometry_is_named(
         report()
 
 
+def test_an_image_without_extent_is_named(phantom: Path, report: Callable[[], Report]) -> None:
+    edit(phantom, "003-002.dcm", lambda dataset: setattr(dataset, "Columns", 0))
+    with pytest.raises(ProcessorFailed, match=r"instance 003-002: .* missing or malformed"):
+        report()
+
+
 def test_mosaics_are_refused_with_the_way_out(phantom: Path, report: Callable[[], Report]) -> None:
     def mosaic(dataset: Dataset) -> None:
         dataset.ImageType = ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]
