@@ -66,9 +66,7 @@ async def serving(app: Starlette, listen: str) -> AsyncIterator[int]:
     """Serve while entered; yields the port. Leaving lets running requests end (10 s at most)."""
     host, _, port = listen.rpartition(":")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((host.strip("[]"), int(port)))
+    listener = socket.create_server((host.strip("[]"), int(port)), family=family)
     config = uvicorn.Config(
         app,
         log_config=None,

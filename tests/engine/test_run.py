@@ -1,0 +1,87 @@
+"""One table becomes one running engine, and ends cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from engine.config import load
+from engine.errors import ConfigurationError
+from engine.run import running
+from engine.table import Table
+
+
+@pytest.fixture
+def table(tmp_path: Path, free_port: Callable[[], int]) -> Callable[..., Table]:
+    """A function that loads a table on free ports."""
+
+    def make(*, http: int | None = None, dicom: int | None = None, **engine: str) -> Table:
+        more = "".join(f", {key}: {value}" for key, value in engine.items())
+        path = tmp_path / "routes.yaml"
+        path.write_text(
+            f"""
+version: 1
+engine: {{data: ./data, http: "127.0.0.1:{http or free_port()}"{more}}}
+sites:
+  st-marys: {{name: St. Mary's, addresses: [127.0.0.1], ae_titles: [STM_PACS]}}
+inbound:
+  pacs: {{type: c_store, listen: "127.0.0.1:{dicom or free_port()}", ae_title: PONS}}
+  web: {{type: stow_rs}}
+routes:
+  - {{name: nothing matched, otherwise: true, hold: no route matched}}
+"""
+        )
+        return load(path)
+
+    return make
+
+
+async def get(port: int, path: str) -> httpx.Response:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        return await client.get(f"http://127.0.0.1:{port}{path}")
+
+
+async def test_a_running_engine_says_that_it_lives_and_is_ready(table: Callable[..., Table]) -> None:
+    async with running(table()) as engine:
+        assert (await get(engine.http_port, "/healthz")).json() == {"status": "alive"}
+        assert (await get(engine.http_port, "/readyz")).json() == {"status": "ready", "reasons": []}
+        assert "pons_instances_total 0" in (await get(engine.http_port, "/metrics")).text
+    with pytest.raises(httpx.ConnectError):
+        await get(engine.http_port, "/healthz")
+
+
+async def test_below_the_watermark_the_engine_lives_but_is_not_ready(table: Callable[..., Table]) -> None:
+    async with running(table(min_free="1000000GB")) as engine:
+        assert (await get(engine.http_port, "/healthz")).status_code == 200
+        ready = await get(engine.http_port, "/readyz")
+        assert ready.status_code == 503
+        assert "watermark" in ready.json()["reasons"][0]
+
+
+async def test_a_second_engine_on_the_same_folder_is_refused(table: Callable[..., Table]) -> None:
+    async with running(table()):
+        with pytest.raises(ConfigurationError, match="another engine is running"):
+            async with running(table()):
+                pass
+
+
+@pytest.mark.parametrize("taken", ["http", "dicom"])
+async def test_a_taken_port_is_named_and_nothing_is_left_running(
+    table: Callable[..., Table], free_port: Callable[[], int], taken: str
+) -> None:
+    port = free_port()
+    before = asyncio.all_tasks()
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", port))
+        holder.listen()
+        with pytest.raises(ConfigurationError, match=str(port)):
+            async with running(table(**{taken: port})):
+                pass
+    assert asyncio.all_tasks() == before
+    async with running(table(**{taken: port})) as engine:  # and the folder is free again
+        assert (await get(engine.http_port, "/healthz")).status_code == 200
