@@ -52,8 +52,12 @@ class Engine:
         self.patient_data = tuple(patient_data)
         self._environment = dict(environment or {})
         self._process: PeerProcess | None = None
-        settings = {"data": "./data", "http": f"127.0.0.1:{http_port}", **(engine or {})}
-        document = {"version": 1, "engine": settings, **table}
+        self._settings = {"data": "./data", "http": f"127.0.0.1:{http_port}", **(engine or {})}
+        self.write_table(table)
+
+    def write_table(self, table: Mapping[str, Any]) -> None:
+        """Put another table in the place of the present one; the next start reads it."""
+        document = {"version": 1, "engine": self._settings, **table}
         self.table.write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
 
     # ── its life ──
