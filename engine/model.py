@@ -15,12 +15,12 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NewType
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 if TYPE_CHECKING:
     from engine.channel import Landing
@@ -136,6 +136,18 @@ class Flag(StrEnum):
     HIGH = "H"
 
 
+def _kind_of_value(value: Any) -> str:
+    if isinstance(value, str):
+        return "text"
+    return "code" if isinstance(value, dict | Code) else "number"
+
+
+Value = Annotated[
+    Annotated[Decimal, Tag("number")] | Annotated[Code, Tag("code")] | Annotated[str, Tag("text")],
+    Discriminator(_kind_of_value),
+]
+
+
 class Finding(Fact):
     """One thing found: a concept with a number and unit, a coded value, or text.
 
@@ -144,7 +156,7 @@ class Finding(Fact):
     """
 
     concept: Code
-    value: Decimal | Code | str
+    value: Value
     unit: Code | None = Field(None, description="UCUM; required for a number, dimensionless is `1`")
     reference_range: Range | None = None
     flag: Flag | None = None
@@ -154,6 +166,25 @@ class Finding(Fact):
     tracking_uid: str = ""
     group: str = ""
     comment: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_number_by_its_unit(cls, data: Any) -> Any:
+        """In JSON a number may stand as text, to keep its digits: with a unit it is one, else not."""
+        if isinstance(data, dict) and isinstance(data.get("value"), str) and data.get("unit") is not None:
+            try:
+                return data | {"value": Decimal(data["value"])}
+            except InvalidOperation:
+                raise ValueError("a value with a unit must be a number") from None
+        return data
+
+    @model_validator(mode="after")
+    def _demand_a_unit(self) -> Finding:
+        if isinstance(self.value, Decimal) and not self.value.is_finite():
+            raise ValueError("a number must be finite")
+        if isinstance(self.value, Decimal) is (self.unit is None):
+            raise ValueError("a number needs a unit (UCUM; dimensionless is 1), and nothing else has one")
+        return self
 
 
 class Algorithm(Fact):
