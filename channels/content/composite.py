@@ -69,6 +69,14 @@ CARRIED_OVER = (
     "ServiceEpisodeID",
 )
 
+UNPAIRED = frozenset(
+    {
+        *("ABDOMEN", "BLADDER", "BRAIN", "CHEST", "CSPINE", "HEAD", "HEART", "LIVER", "LSPINE"),
+        *("NECK", "PELVIS", "PROSTATE", "SKULL", "SPINE", "TSPINE", "UTERUS", "WHOLEBODY"),
+    }
+)
+"""Body parts (PS3.16 annex L) that have no side."""
+
 _TEXT_VRS = frozenset(["AS", "CS", "DA", "DS", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UT"])
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _CONTROL_IN_TEXT = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")
@@ -136,6 +144,15 @@ def predecessor(result: Result, history: History) -> list[Dataset]:
         SeriesInstanceUID=uid_from(before.delivery_id, "series"),
     )
     return [item(StudyInstanceUID=result.study.study_instance_uid, ReferencedSeriesSequence=[series])]
+
+
+def copy_laterality(dataset: Dataset, result: Result) -> None:
+    """Which part and side was imaged, for an image's series (C.7.3.1: Laterality is type 2C)."""
+    header = result.study.header
+    _copy(dataset, header, "BodyPartExamined")
+    _copy(dataset, header, "Laterality")
+    if "Laterality" not in dataset and dataset.get("BodyPartExamined") not in UNPAIRED:
+        put(dataset, "Laterality", None)
 
 
 def evidence(result: Result) -> list[Dataset]:

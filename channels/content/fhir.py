@@ -14,6 +14,7 @@ import hashlib
 import json
 from datetime import datetime
 from decimal import Decimal
+from json.encoder import encode_basestring
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -221,10 +222,10 @@ def encode(value: Any) -> bytes:
 
 
 def _json(value: Any) -> str:
-    if isinstance(value, Decimal):
-        return str(value)
+    if isinstance(value, str):
+        return encode_basestring(value)
     if isinstance(value, dict):
-        return "{" + ",".join(f"{json.dumps(key)}:{_json(one)}" for key, one in value.items()) + "}"
+        return "{" + ",".join([f'"{key}":{_json(one)}' for key, one in value.items()]) + "}"
     if isinstance(value, list):
-        return "[" + ",".join(map(_json, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
+        return "[" + ",".join([_json(one) for one in value]) + "]"
+    return str(value) if isinstance(value, Decimal) else json.dumps(value)

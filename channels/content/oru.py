@@ -237,8 +237,8 @@ class _Message:
         if isinstance(value, Decimal):
             self._observe("NM", finding.concept, sub_id, self.encoder.text(format(value, "f")), extra)
         elif isinstance(value, Code):
-            coded = "CWE" if self.profile.version == "2.5.1" else "CE"
-            self._observe(coded, finding.concept, sub_id, self._code(value), extra)
+            # CE, not CWE: table 0125 lists it in every version up to 2.5.1
+            self._observe("CE", finding.concept, sub_id, self._code(value), extra)
         else:
             self._observe("TX", finding.concept, sub_id, self.encoder.lines(value), extra)
         places = [code.meaning for code in (finding.site, finding.laterality) if code]

@@ -105,17 +105,19 @@ def _page(result: Result, rendered_at: datetime) -> dict[str, Any]:
         ("Procedure", order.procedure.meaning if order.procedure else ""),
         ("Study", study.description),
         ("Study date", started.strftime("%Y-%m-%d %H:%M") if started else ""),
-        ("Study Instance UID", study.study_instance_uid),
         ("Produced", aware(result.produced_at, zone).strftime("%Y-%m-%d %H:%M %z")),
         ("Revision", str(result.revision)),
     ]
     algorithm = report.algorithm
-    made_by = " ".join(filter(None, (algorithm.manufacturer, algorithm.name, algorithm.version)))
+    made_by = f"{algorithm.name} {algorithm.version}"
+    if not algorithm.name.startswith(algorithm.manufacturer):
+        made_by = f"{algorithm.manufacturer} {made_by}"
     left_out = len(report.findings) - MAX_FINDINGS
     return {
         "title": _text(report.title) or IMAGING_REPORT.meaning,
         "banner": BANNERS[result.status],
         "identification": [[label, _text(value)] for label, value in identification],
+        "study_instance_uid": _text(study.study_instance_uid),
         "findings": _rows(report.findings[:MAX_FINDINGS]),
         "left_out": f"{left_out} further findings are not shown." if left_out > 0 else "",
         "narrative": _text(report.narrative).splitlines(),

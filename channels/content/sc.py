@@ -55,6 +55,7 @@ def _capture(result: Result, history: History, image: Image, title: str, number:
     put(dataset, "ConversionType", "WSD")
     put(dataset, "InstanceNumber", str(number))
     put(dataset, "PatientOrientation", None)
+    composite.copy_laterality(dataset, result)
     put(dataset, "ImageType", ["DERIVED", "SECONDARY"])
     put(dataset, "DateOfSecondaryCapture", dataset.ContentDate)
     put(dataset, "TimeOfSecondaryCapture", dataset.ContentTime)

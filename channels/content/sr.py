@@ -115,11 +115,12 @@ def _tree(result: Result, status: ResultStatus) -> list[Dataset]:
     library = _image_library(result)
     if library:
         children.append(library)
-    groups: dict[str, list[Finding]] = {}
-    for finding in result.report.findings:
-        groups.setdefault(finding.group, []).append(finding)
+    groups: dict[tuple[str, str, str], list[Finding]] = {}
+    for finding in result.report.findings:  # one group tracks one thing (TID 1501 rows 2, 3)
+        key = (finding.group, finding.tracking_id, finding.tracking_uid)
+        groups.setdefault(key, []).append(finding)
     if groups:
-        measured = [_group(result, name, findings) for name, findings in groups.items()]
+        measured = [_group(result, *key, findings) for key, findings in groups.items()]
         children.append(container(CONTAINS, dcm("126010", "Imaging Measurements"), measured))
     evaluations = _evaluations(result, status)
     if evaluations or not groups:  # the template demands measurements or evaluations
@@ -172,17 +173,16 @@ _MODALITY_NAMES = {
 }
 
 
-def _group(result: Result, name: str, findings: list[Finding]) -> Dataset:
-    """TID 1501: one group, tracked under the name of its first finding that has one."""
-    tracked = next((one for one in findings if one.tracking_id), None)
-    uid = next((one.tracking_uid for one in findings if one.tracking_uid), "")
-    identifier = (tracked.tracking_id if tracked else "") or name or "Findings"
+def _group(
+    result: Result, name: str, tracking_id: str, tracking_uid: str, findings: list[Finding]
+) -> Dataset:
+    """TID 1501: what belongs together, tracked under a name and a UID that later versions keep."""
     children = [
-        words(HAS_OBS_CONTEXT, dcm("112039", "Tracking Identifier"), identifier),
+        words(HAS_OBS_CONTEXT, dcm("112039", "Tracking Identifier"), tracking_id or name or "Findings"),
         uid_reference(
             HAS_OBS_CONTEXT,
             dcm("112040", "Tracking Unique Identifier"),
-            uid or lineage_uid(result, f"tracking {name}"),
+            tracking_uid or lineage_uid(result, f"tracking {name} {tracking_id}"),
         ),
         *_algorithm(result),
         *(_observation(finding) for finding in findings),
