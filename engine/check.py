@@ -16,8 +16,8 @@ from engine.channel import InboundContext, OutboundContext, ProcessorContext
 from engine.directory import Directory, networks_of, parse_address
 from engine.finding import Location, did_you_mean, shown
 from engine.model import Site
-from engine.predicate import pinned
-from engine.reading import UNREADABLE, Reading
+from engine.predicate import demands
+from engine.reading import Reading
 from engine.route import ANYTHING, Route
 from engine.settings import Secret, Settings
 from engine.table import Declared
@@ -141,7 +141,7 @@ def _check_route_order(reading: Reading) -> None:
 def _check_route(reading: Reading, location: Location, route: Route) -> None:
     if route.match == ANYTHING and route.inbound is None and not route.otherwise:
         reading.complain(location, "takes every study there is; give it match, from, or otherwise: true")
-    if route.match != UNREADABLE and pinned(route.match, "site") == frozenset():
+    if demands(route.match).get("site") == frozenset():
         reading.complain((*location, "match"), "asks for two sites at once, so it never holds")
     if route.process is None and not route.deliver and route.hold is None:
         reading.complain(location, "does nothing; give it process, deliver or hold")
@@ -169,7 +169,7 @@ def _check_route(reading: Reading, location: Location, route: Route) -> None:
 
 def _check_deliver(reading: Reading, location: Location, route: Route) -> None:
     names = [sending.to for sending in route.deliver]
-    sites = None if route.match == UNREADABLE else pinned(route.match, "site")
+    sites = demands(route.match).get("site")
     for index, sending in enumerate(route.deliver):
         here = (*location, "deliver", index)
         if not _check_known(reading, "outbound", sending.to, (*here, "to"), "destination"):

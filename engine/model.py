@@ -175,15 +175,16 @@ class Finding(Fact):
             try:
                 return data | {"value": Decimal(data["value"])}
             except InvalidOperation:
-                raise ValueError("a value with a unit must be a number") from None
+                raise ValueError("the value has a unit, so it must be a number") from None
         return data
 
     @model_validator(mode="after")
     def _demand_a_unit(self) -> Finding:
-        if isinstance(self.value, Decimal) and not self.value.is_finite():
-            raise ValueError("a number must be finite")
-        if isinstance(self.value, Decimal) is (self.unit is None):
-            raise ValueError("a number needs a unit (UCUM; dimensionless is 1), and nothing else has one")
+        if isinstance(self.value, Decimal) is not (self.unit is not None and self.unit.scheme == "UCUM"):
+            raise ValueError(
+                "a number needs a UCUM unit, and nothing else has one; a dimensionless one is "
+                '{"value": "1", "scheme": "UCUM", "meaning": "no units"}'
+            )
         return self
 
 

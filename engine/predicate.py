@@ -16,24 +16,41 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from engine.facts import Scope, StudyFacts
+from engine.facts import CONTEXT_FACTS, Scope, StudyFacts
 from engine.pattern import Pattern
 
 MAX_FOUND = 5  # values that a reason repeats
 
 
-class Miss(NamedTuple):
-    """Why a predicate does not hold."""
+@dataclass(slots=True)
+class Miss:
+    """Why a predicate does not hold; put into words only when somebody asks."""
 
     position: str
-    wanted: str
-    found: str
+    wanted: object  # the predicate
+    found: object  # the values there were, or a word for them
     passed: int = 0  # parts of a mapping that held before the one that did not
+    one: str = ""  # "series" or "instance" when one of several had to pass
+    among: int = 0  # how many there were of these
 
     def __str__(self) -> str:
-        return f"{self.position}: wanted {self.wanted}, found {self.found}"
+        return f"{self.position}: wanted {self.wanted_in_words}, found {self.found_in_words}"
+
+    @property
+    def wanted_in_words(self) -> str:
+        """What was wanted."""
+        return f"one {self.one} with {self.wanted}" if self.one else str(self.wanted)
+
+    @property
+    def found_in_words(self) -> str:
+        """What was found, few values of it."""
+        found = _listed(self.found) if isinstance(self.found, tuple) else str(self.found)
+        if self.among > 1:
+            plural = self.one if self.one == "series" else f"{self.one}s"
+            return f"{found} in the nearest of {self.among} {plural}"
+        return found
 
 
 class Predicate(Protocol):
@@ -147,7 +164,7 @@ class Attribute:
         values = scope.values(self.name)
         if self.test.holds(values):
             return None
-        return Miss(self.position, str(self), _listed(values))
+        return Miss(self.position, self, values)
 
     def attributes(self) -> Iterator[str]:
         yield self.name
@@ -167,7 +184,7 @@ class Fact:
     def miss(self, facts: StudyFacts, scope: Scope) -> Miss | None:
         value = facts.context[self.name]
         values = (value,) if value else ()
-        return None if self.test.holds(values) else Miss(self.position, str(self), _listed(values))
+        return None if self.test.holds(values) else Miss(self.position, self, values)
 
     def attributes(self) -> Iterator[str]:
         return iter(())
@@ -190,7 +207,7 @@ class Time:
             inside = self.start <= minute < self.end
         else:
             inside = minute >= self.start or minute < self.end
-        return None if inside else Miss(self.position, str(self), _clock(minute))
+        return None if inside else Miss(self.position, self, _clock(minute))
 
     def attributes(self) -> Iterator[str]:
         return iter(())
@@ -210,7 +227,7 @@ class Instances:
         count = len(scope.instances)
         if self.bounds.holds(Decimal(count)):
             return None
-        return Miss(self.position, str(self), str(count))
+        return Miss(self.position, self, count)
 
     def attributes(self) -> Iterator[str]:
         return iter(())
@@ -229,7 +246,8 @@ class All:
         for passed, part in enumerate(self.parts):
             miss = part.miss(facts, scope)
             if miss is not None:
-                return miss._replace(passed=passed)
+                miss.passed = passed
+                return miss
         return None
 
     def attributes(self) -> Iterator[str]:
@@ -253,8 +271,8 @@ class AnyOf:
             miss = part.miss(facts, scope)
             if miss is None:
                 return None
-            found.append(miss.found)
-        return Miss(self.position, str(self), "; ".join(dict.fromkeys(found)))
+            found.append(miss.found_in_words)
+        return Miss(self.position, self, "; ".join(dict.fromkeys(found)))
 
     def attributes(self) -> Iterator[str]:
         for part in self.parts:
@@ -274,7 +292,7 @@ class Not:
     def miss(self, facts: StudyFacts, scope: Scope) -> Miss | None:
         if self.part.miss(facts, scope) is not None:
             return None
-        return Miss(self.position, str(self), "that it holds")
+        return Miss(self.position, self, "that it holds")
 
     def attributes(self) -> Iterator[str]:
         return self.part.attributes()
@@ -335,9 +353,9 @@ def _one_of(
         if nearest is None or miss.passed > nearest.passed:
             nearest = miss
     if nearest is None:
-        return Miss(position, f"one {word} with {part}", f"no {word}")
-    among = f" in the nearest of {count} {word}{'' if word == 'series' else 's'}" if count > 1 else ""
-    return Miss(nearest.position, f"one {word} with {nearest.wanted}", f"{nearest.found}{among}")
+        return Miss(position, part, f"no {word}", one=word)
+    nearest.one, nearest.among = word, count
+    return nearest
 
 
 def _listed(values: tuple[str, ...]) -> str:
@@ -354,20 +372,32 @@ def _clock(minute: int) -> str:
 # ── what a predicate always demands, for the index ──────────────────────────────────────────────
 
 
-def pinned(predicate: Predicate, name: str) -> frozenset[str] | None:
-    """The only values a context fact may have for the predicate to hold; None when any may do."""
-    if isinstance(predicate, Fact):
-        return predicate.test.texts if predicate.name == name else None
+def demands(predicate: Predicate) -> dict[str, frozenset[str]]:
+    """Facts and attributes of which a study must have one of some values for the predicate to hold.
+
+    Never narrower than the truth: a study that lacks such a value misses, one that has it may hold.
+    """
+    if isinstance(predicate, Fact | Attribute):
+        test = predicate.test
+        return {predicate.name: test.texts} if test.texts is not None and not test.numbers else {}
+    if isinstance(predicate, Series | Instance):
+        return demands(predicate.part)
     if isinstance(predicate, All):
-        found: frozenset[str] | None = None
+        found: dict[str, frozenset[str]] = {}
         for part in predicate.parts:
-            demanded = pinned(part, name)
-            if demanded is not None:
-                found = demanded if found is None else found & demanded
+            for name, values in demands(part).items():
+                if name not in found:
+                    found[name] = values
+                elif (
+                    name in CONTEXT_FACTS
+                ):  # a study has one site; of an attribute it may have several values
+                    found[name] &= values
         return found
-    if isinstance(predicate, AnyOf):
-        each = [pinned(part, name) for part in predicate.parts]
-        if any(demanded is None for demanded in each):
-            return None
-        return frozenset[str]().union(*(demanded for demanded in each if demanded is not None))
-    return None
+    if isinstance(predicate, AnyOf) and predicate.parts:
+        first, *others = map(demands, predicate.parts)
+        return {
+            name: values.union(*(other[name] for other in others))
+            for name, values in first.items()
+            if all(name in other for other in others)
+        }
+    return {}

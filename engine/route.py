@@ -1,20 +1,20 @@
 """Decide what happens to a stable study: (study facts, table) in, a decision with reasons out.
 
 Pure. Every route whose predicates hold fires, in file order; an `otherwise` route fires only when
-no other but shadow routes did. A table of thousands of routes is asked through an index by site and
-inbound channel, so that only the routes that could fire are looked at; the grammar is described in
-docs/routing.md.
+no other but shadow routes did. A table of thousands of routes is asked through an index, so that
+only routes that could fire are looked at. The grammar is described in docs/routing.md.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Protocol
 
 from engine.facts import StudyFacts
 from engine.model import Study
-from engine.predicate import All, Predicate, Series, pinned
+from engine.predicate import All, Predicate, Series, demands
 
 EXPLAINED_IN_FULL = 200
 """Tables of up to so many routes are asked route by route, so that each tells its reason."""
@@ -54,7 +54,7 @@ class Decision:
 
     table_version: str
     outcomes: tuple[RouteOutcome, ...]
-    passed_over: int = 0  # routes of a large table that the study's site and inbound channel rule out
+    passed_over: int = 0  # routes of a large table that the index rules out
 
     @property
     def hits(self) -> tuple[RouteOutcome, ...]:
@@ -105,61 +105,67 @@ class RouteTable(Protocol):
 
 
 class RouteIndex:
-    """Which routes a study of a site, come by an inbound channel, could fire."""
+    """Which routes a study could fire, by the value that tells each route best from the others.
+
+    Most routes demand a site, an AE title, a modality. Each stands under the one of its demands
+    that the fewest routes share; a study is asked for those values, not for every route.
+    """
 
     def __init__(self, routes: Sequence[Route]) -> None:
-        self._inbound: list[frozenset[str] | None] = []
-        self._of_site: dict[str, list[int]] = {}
-        self._of_any: list[int] = []
         self._routes = routes
-        self._known: dict[tuple[str, str], tuple[Route, ...]] = {}
-        for order, route in enumerate(routes):
-            by_fact = pinned(route.match, "inbound")
-            by_route = None if route.inbound is None else frozenset(route.inbound)
-            both = [demanded for demanded in (by_route, by_fact) if demanded is not None]
-            self._inbound.append(frozenset.intersection(*both) if both else None)
-            sites = pinned(route.match, "site")
-            if sites is None:
-                self._of_any.append(order)
-            else:
-                for site in sites:
-                    self._of_site.setdefault(site, []).append(order)
-
-    def candidates(self, site: str, inbound: str) -> tuple[Route, ...]:
-        """In file order; every route that is left out would have missed."""
-        known = self._known.get((site, inbound))
-        if known is not None:
-            return known
-        orders = sorted([*self._of_site.get(site, ()), *self._of_any])
-        found = tuple(
-            self._routes[order]
-            for order in orders
-            if (demanded := self._inbound[order]) is None or inbound in demanded
+        self._any: list[int] = []
+        self._by_value: dict[str, dict[str, list[int]]] = {}
+        demanded = [_demands(route) for route in routes]
+        shared = Counter(
+            (name, value) for one in demanded for name, values in one.items() for value in values
         )
-        if site in self._of_site:  # else a peer's claims could fill the memory
-            self._known[site, inbound] = found
-        return found
+        for order, one in enumerate(demanded):
+            if not one:
+                self._any.append(order)
+                continue
+            best = min(one, key=lambda name: sum(shared[name, value] for value in one[name]))
+            for value in one[best]:
+                self._by_value.setdefault(best, {}).setdefault(value, []).append(order)
+
+    def candidates(self, facts: StudyFacts) -> tuple[Route, ...]:
+        """In file order; every route that is left out would have missed."""
+        orders = set(self._any)
+        for name, by_value in self._by_value.items():
+            fact = facts.context.get(name)
+            for value in facts.whole.values(name) if fact is None else (fact,):
+                orders.update(by_value.get(value, ()))
+        return tuple(self._routes[order] for order in sorted(orders))
+
+
+def _demands(route: Route) -> dict[str, frozenset[str]]:
+    found = demands(route.match)
+    if route.inbound is not None:
+        found["inbound"] = found.get("inbound", frozenset(route.inbound)) & frozenset(route.inbound)
+    return found
 
 
 def decide(study: Study, table: RouteTable) -> Decision:
     """Match a stable study revision against a table."""
-    if len(table.routes) <= EXPLAINED_IN_FULL:
-        candidates = table.routes
-    else:
-        candidates = table.index.candidates(study.site, study.inbound)
-    return decide_among(study, candidates, table.version, len(table.routes))
-
-
-def decide_among(study: Study, candidates: Sequence[Route], version: str, total: int) -> Decision:
-    """Ask each candidate; ``total`` counts the table's routes."""
     facts = StudyFacts(study)
+    in_full = len(table.routes) <= EXPLAINED_IN_FULL
+    candidates = table.routes if in_full else table.index.candidates(facts)
+    return decide_among(facts, candidates, table)
+
+
+def decide_in_full(study: Study, table: RouteTable) -> Decision:
+    """`decide`, but every route tells its reason however many there are."""
+    return decide_among(StudyFacts(study), table.routes, table)
+
+
+def decide_among(facts: StudyFacts, candidates: Sequence[Route], table: RouteTable) -> Decision:
+    """Ask each candidate; the table's other routes are counted as passed over."""
     ordinary = {id(route): _ask(route, facts) for route in candidates if not route.otherwise}
     fired = [outcome.route for outcome in ordinary.values() if outcome.hit and not outcome.shadow]
     outcomes = tuple(
-        ordinary[id(route)] if not route.otherwise else _ask_otherwise(route, facts, fired)
+        _ask_otherwise(route, facts, fired) if route.otherwise else ordinary[id(route)]
         for route in candidates
     )
-    return Decision(version, outcomes, total - len(candidates))
+    return Decision(table.version, outcomes, len(table.routes) - len(candidates))
 
 
 def _ask_otherwise(route: Route, facts: StudyFacts, fired: Sequence[str]) -> RouteOutcome:

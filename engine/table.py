@@ -64,7 +64,7 @@ class Table:
 
     @cached_property
     def index(self) -> RouteIndex:
-        """The routes by site and inbound channel; made at the first decision."""
+        """The routes by what they demand; made at the first decision."""
         return RouteIndex(self.routes)
 
     def keywords(self) -> frozenset[str]:

@@ -14,7 +14,7 @@ from engine.catalog import Catalog
 from engine.config import examine, load
 from engine.explain import Assumed, read_studies, recorded_decision
 from engine.finding import Finding
-from engine.route import Decision, RouteOutcome, decide_among, decision_to_json
+from engine.route import Decision, RouteOutcome, decide_in_full, decision_to_json
 from engine.schema import result_schema, table_schema
 from engine.table import Table
 from engine.table_tests import Verdict, run_tests
@@ -86,10 +86,7 @@ def explain(
     files = Path(path_or_study)
     if files.exists():
         studies, skipped = read_studies(files, table, Assumed(site, inbound, calling, called))
-        decided = [
-            (study.study_instance_uid, decide_among(study, table.routes, table.version, len(table.routes)))
-            for study in studies
-        ]
+        decided = [(study.study_instance_uid, decide_in_full(study, table)) for study in studies]
         if skipped:
             typer.echo(f"{skipped} of the files are not DICOM and were left out", err=True)
     else:
@@ -144,7 +141,7 @@ def _tell(uid: str, decision: Decision) -> None:
         for line in _consequences(outcome):
             typer.echo(f"          {line}")
     if decision.passed_over:
-        typer.echo(f"  {decision.passed_over} more routes take other sites or inbound channels")
+        typer.echo(f"  {decision.passed_over} more routes could not fire, by the index")
 
 
 def _consequences(outcome: RouteOutcome) -> list[str]:
