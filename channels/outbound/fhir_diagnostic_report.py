@@ -60,6 +60,8 @@ class FhirDiagnosticReport:
 
     async def deliver(self, payload: Payload, delivery: Delivery) -> Acknowledgement:
         """Post each part; returns when the server took everything in it."""
+        if not payload.parts:
+            raise Refused("there is no resource to send", code="empty")
         acknowledgement = Acknowledgement(code="")
         try:
             async with asyncio.timeout(self._settings.timeout):

@@ -11,7 +11,7 @@ import base64
 import binascii
 import hashlib
 import hmac
-import time
+from time import time
 from typing import Literal
 
 from channels.transport.http import Endpoint, Url, failure, request, reveal
@@ -53,6 +53,8 @@ class Webhook:
 
     async def deliver(self, payload: Payload, delivery: Delivery) -> Acknowledgement:
         """Post each event; returns when the endpoint took all of them."""
+        if not payload.parts:
+            raise Refused("there is no event to send", code="empty")
         key = signing_key(reveal(self._settings.secret))
         status = ""
         for part in payload.parts:
@@ -93,7 +95,7 @@ def signing_key(secret: str) -> bytes:
 
 def signed_headers(webhook_id: str, body: bytes, key: bytes, now: float | None = None) -> dict[str, str]:
     """The three headers of one attempt: HMAC-SHA256 over id, time stamp (seconds) and body."""
-    timestamp = str(int(time.time() if now is None else now))
+    timestamp = str(int(time() if now is None else now))
     content = b".".join((webhook_id.encode(), timestamp.encode(), body))
     signature = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
     return {"webhook-id": webhook_id, "webhook-timestamp": timestamp, "webhook-signature": f"v1,{signature}"}

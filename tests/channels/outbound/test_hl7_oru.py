@@ -1,0 +1,151 @@
+"""ORU messages: what the table says is in them, and another implementation takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from channels.outbound.hl7_oru import Settings
+from engine.errors import Refused, TryAgain
+from engine.model import Delivery, DeliveryId, History, Result
+from tests.peers.mllp import MllpServer
+
+PEER = {"host": "127.0.0.1", "port": 2575}
+
+
+def header(payload: Any) -> list[str]:
+    """The fields of MSH, numbered as HL7 does: MSH-1 is the separator."""
+    return ["", "|", *payload.parts[0].read().decode("latin-1").split("\r")[0].split("|")[1:]]
+
+
+def test_the_table_fills_the_header(make: Callable[..., Any], result: Result, history: History) -> None:
+    channel = make(
+        "hl7_oru",
+        **PEER,
+        version="2.4",
+        sending_application="AI",
+        sending_facility="VENDOR",
+        receiving_application="RIS",
+        receiving_facility="STM",
+        processing_id="T",
+        charset="8859/1",
+    )
+
+    payload = channel.render(result, history)
+    msh = header(payload)
+
+    assert msh[3:7] == ["AI", "VENDOR", "RIS", "STM"]
+    assert (msh[11], msh[12], msh[18]) == ("T", "2.4", "8859/1")
+    assert msh[10] == payload.parts[0].identifier
+
+
+def test_what_the_table_leaves_out_is_named_after_us_and_the_site(
+    make: Callable[..., Any], result: Result, history: History
+) -> None:
+    msh = header(make("hl7_oru", **PEER).render(result, history))
+
+    assert (msh[3], msh[6]) == ("PONS", "st-marys")
+    assert (msh[11], msh[12], msh[18]) == ("P", "2.5.1", "UNICODE UTF-8")
+
+
+@pytest.mark.parametrize("field", ["OBR-18", "OBR-20", "OBR-3", "ORC-3"])
+def test_the_accession_number_stands_where_the_receiver_looks(
+    make: Callable[..., Any], result: Result, history: History, field: str
+) -> None:
+    payload = make("hl7_oru", **PEER, accession_field=field).render(result, history)
+    name, number = field.split("-")
+    rows = [row.split("|") for row in payload.parts[0].read().decode().split("\r")]
+    [row] = [row for row in rows if row[0] == name][:1]
+
+    assert row[int(number)].startswith("ACC-99")
+
+
+def test_the_pdf_travels_only_when_it_is_wanted(
+    make: Callable[..., Any], result: Result, history: History
+) -> None:
+    without, with_pdf = (
+        make("hl7_oru", **PEER, include_pdf=wanted).render(result, history).parts[0].read()
+        for wanted in (False, True)
+    )
+
+    assert b"|ED|" not in without
+    assert b"|ED|" in with_pdf
+
+
+def test_the_message_control_id_is_the_deliverys(
+    make: Callable[..., Any], result: Result, history: History
+) -> None:
+    channel = make("hl7_oru", **PEER)
+    other = History(DeliveryId("another"), history.rendered_at)
+
+    ids = [channel.render(result, each).parts[0].identifier for each in (history, history, other)]
+
+    assert ids[0] == ids[1] != ids[2]
+    assert len(ids[0]) <= 20  # MSH-10 in v2.3.1 to v2.5.1
+
+
+@pytest.mark.parametrize(
+    ("block", "words"),
+    [
+        ({"port": 0}, "greater than or equal to 1"),
+        ({"host": "his example"}, "match pattern"),
+        ({"host": "http://his.example"}, "match pattern"),
+        ({"version": "2.9"}, "2.5.1"),
+        ({"charset": "UTF-8"}, "UNICODE UTF-8"),
+        ({"accession_field": "OBR-4"}, "OBR-18"),
+        ({"receiving_application": "RIS|X"}, "match pattern"),  # would add a field
+        ({"receiving_application": "RIS\rX"}, "match pattern"),  # would add a segment
+    ],
+)
+def test_a_block_that_cannot_be_meant_is_refused(block: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings.model_validate({"site": "st-marys", **PEER, **block})
+
+    assert words in str(caught.value.errors()[0]["msg"])
+
+
+@pytest.mark.peers
+async def test_python_hl7_receives_a_busy_receivers_message_again_unchanged(
+    make: Callable[..., Any],
+    result: Result,
+    history: History,
+    delivery: Delivery,
+    hl7_mllp_server: Callable[..., MllpServer],
+) -> None:
+    peer = hl7_mllp_server(("AE", "close", "AA"))
+    channel = make("hl7_oru", host="127.0.0.1", port=peer.port, include_pdf=True)
+    payload = channel.render(result, history)
+
+    await channel.probe()
+    for code in ("AE", "closed"):
+        with pytest.raises(TryAgain) as caught:
+            await channel.deliver(payload, delivery)
+        assert caught.value.code == code
+    answer = await channel.deliver(payload, delivery)
+
+    assert answer.code == "AA"
+    assert peer.received == [payload.parts[0].read()] * 3
+    message = peer.messages[-1]
+    assert str(message["PID.F5.R1.C1"]) == "Murphy"
+    assert str(message["PID.F5.R1.C2"]) == "Síle"
+    assert [str(segment[5]) for segment in message.segments("OBX") if str(segment[2]) == "NM"] == ["23.50"]
+
+
+@pytest.mark.peers
+async def test_python_hl7_rejecting_a_message_refuses_it(
+    make: Callable[..., Any],
+    result: Result,
+    history: History,
+    delivery: Delivery,
+    hl7_mllp_server: Callable[..., MllpServer],
+) -> None:
+    peer = hl7_mllp_server(("AR",))
+    channel = make("hl7_oru", host="127.0.0.1", port=peer.port)
+
+    with pytest.raises(Refused) as caught:
+        await channel.deliver(channel.render(result, history), delivery)
+
+    assert caught.value.code == "AR"
