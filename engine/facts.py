@@ -36,8 +36,13 @@ class Scope:
         known = self._values.get(attribute)
         if known is None:
             found: dict[str, None] = {}
+            seen: Any = None
             for instance in self.instances:
-                for value in _flat(self._raw(instance, attribute)):
+                raw = self._raw(instance, attribute)
+                if raw is None or raw is seen:
+                    continue  # most attributes are the same in every instance of a series
+                seen = raw
+                for value in (raw,) if isinstance(raw, str) else _flat(raw):
                     text = str(value).strip(" \0")
                     if text:
                         found[text] = None
@@ -83,7 +88,9 @@ class StudyFacts:
 def _flat(value: Any) -> Iterator[Any]:
     if value is None:
         return
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+    if isinstance(value, list | tuple) or (
+        isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    ):
         for one in value:
             yield from _flat(one)
     else:

@@ -12,7 +12,7 @@ from engine.facts import StudyFacts
 from engine.finding import Location, Mark
 from engine.grammar import MatchReader
 from engine.model import InstanceFacts, Study
-from engine.predicate import All, pinned
+from engine.predicate import All, demands
 
 
 def study(*series: list[dict[str, Any]], at: str = "10:30", **facts: str) -> Study:
@@ -225,8 +225,8 @@ def test_a_reason_repeats_few_and_short_values() -> None:
     facts = StudyFacts(study([{"SeriesDescription": f"{number}" + "x" * 200} for number in range(9)]))
     miss = read("SeriesDescription: y").miss(facts, facts.whole)
     assert miss is not None
-    assert miss.found.endswith("and 4 more")
-    assert len(miss.found) < 400
+    assert miss.found_in_words.endswith("and 4 more")
+    assert len(miss.found_in_words) < 400
 
 
 def test_a_study_without_instances_has_no_series_and_no_values() -> None:
@@ -234,26 +234,27 @@ def test_a_study_without_instances_has_no_series_and_no_values() -> None:
     assert holds("{not: {series: {Modality: MR}}, instances: 0}", study())
 
 
-PINNED: list[tuple[str, set[str] | None]] = [
-    ("site: a", {"a"}),
-    ("site: {in: [a, b]}", {"a", "b"}),
-    ("{site: a, Modality: MR}", {"a"}),
-    ("all: [{site: {in: [a, b]}}, {site: {in: [b, c]}}]", {"b"}),
-    ("all: [{site: a}, {site: b}]", set()),
-    ("any: [{site: a}, {site: b, Modality: MR}]", {"a", "b"}),
-    ("any: [{site: a}, {Modality: MR}]", None),
-    ("not: {site: a}", None),
-    ("site: {not: a}", None),
-    ("site: {matches: a}", None),
-    ("site: {in: [a, b], not: a}", {"a", "b"}),  # wider than the truth, never narrower
-    ("Modality: MR", None),
+DEMANDS: list[tuple[str, dict[str, set[str]]]] = [
+    ("site: a", {"site": {"a"}}),
+    ("site: {in: [a, b]}", {"site": {"a", "b"}}),
+    ("{site: a, series: {Modality: MR}}", {"site": {"a"}, "Modality": {"MR"}}),
+    ("all: [{site: {in: [a, b]}}, {site: {in: [b, c]}}]", {"site": {"b"}}),
+    ("all: [{site: a}, {site: b}]", {"site": set()}),  # a study has one site: never holds
+    ("all: [{Modality: MR}, {Modality: SR}]", {"Modality": {"MR"}}),  # but may have both modalities
+    ("any: [{site: a}, {site: b, Modality: MR}]", {"site": {"a", "b"}}),
+    ("any: [{site: a}, {Modality: MR}]", {}),
+    ("not: {site: a}", {}),
+    ("site: {not: a}", {}),
+    ("site: {matches: a}", {}),
+    ("site: {in: [a, b], not: a}", {"site": {"a", "b"}}),  # wider than the truth, never narrower
+    ("EchoTime: 5", {}),  # 5.0 would do as well
+    ("instance: {not: {Modality: MR}}", {}),
 ]
 
 
-@pytest.mark.parametrize(("text", "sites"), PINNED)
-def test_the_sites_a_predicate_demands(text: str, sites: set[str] | None) -> None:
-    found = pinned(read(text), "site")
-    assert (None if found is None else set(found)) == sites
+@pytest.mark.parametrize(("text", "demanded"), DEMANDS)
+def test_what_a_predicate_demands(text: str, demanded: dict[str, set[str]]) -> None:
+    assert {name: set(values) for name, values in demands(read(text)).items()} == demanded
 
 
 def test_a_predicate_knows_every_attribute_it_reads() -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.config import Table, examine, load
+from engine.facts import StudyFacts
 from engine.model import InstanceFacts, Study
 from engine.route import (
     EXPLAINED_IN_FULL,
@@ -19,6 +20,7 @@ from engine.route import (
     RouteIndex,
     decide,
     decide_among,
+    decide_in_full,
     decision_from_json,
     decision_to_json,
 )
@@ -177,6 +179,9 @@ def predicates(depth: int = 2) -> st.SearchStrategy[dict[str, Any]]:
             {"inbound": "web"},
             {"inbound": {"in": ["pacs", "web"]}},
             {"Modality": "MR"},
+            {"Modality": {"in": ["CT", "SR"]}},
+            {"calling_ae_title": "A"},
+            {"instance": {"Modality": "SR", "InstanceNumber": 1}},
             {"Modality": {"not": "CT"}},
             {"series": {"Modality": "CT"}},
         ]
@@ -221,17 +226,20 @@ def test_the_index_leaves_out_only_routes_that_would_have_missed(
         assert {finding.message for finding in findings} == {"asks for two sites at once, so it never holds"}
         return
     subject = study(site, inbound, modality)
-    everything = decide_among(subject, loaded.routes, loaded.version, len(loaded.routes))
-    candidates = RouteIndex(loaded.routes).candidates(site, inbound)
-    indexed = decide_among(subject, candidates, loaded.version, len(loaded.routes))
+    facts = StudyFacts(subject)
+    everything = decide_in_full(subject, loaded)
+    indexed = decide_among(facts, RouteIndex(loaded.routes).candidates(facts), loaded)
     assert indexed.hits == everything.hits
     assert indexed.passed_over + len(indexed.outcomes) == len(everything.outcomes)
 
 
-def test_a_site_that_is_not_in_the_table_leaves_nothing_in_the_index(tmp_path: Path) -> None:
-    index = RouteIndex(table(tmp_path, ROUTES).routes)
-    for number in range(1000):
-        index.candidates(f"site-{number}", "pacs")
-    assert len(index._known) == 0
-    index.candidates("a", "pacs")
-    assert len(index._known) == 1
+def test_each_route_stands_under_the_demand_that_the_fewest_share(tmp_path: Path) -> None:
+    routes = "routes:\n" + "".join(
+        f"  - {{name: r{n}, match: {{site: a, Modality: MR, series: {{ProtocolName: P{n}}}}}, hold: x}}\n"
+        for n in range(50)
+    )
+    routes += "  - {name: everyone, match: {SeriesDescription: {matches: x}}, hold: x}\n"
+    index = RouteIndex(table(tmp_path, routes).routes)
+    subject = study("a", "pacs", "MR")
+    subject.instances[0].attributes["ProtocolName"] = "P7"
+    assert [route.name for route in index.candidates(StudyFacts(subject))] == ["r7", "everyone"]
