@@ -33,10 +33,10 @@ TABLE = Path("routes.yaml")
 DEMO = Path("demo")
 PONS = Path(sys.executable).with_name("pons")
 DEADLINE = 120.0  # seconds from the last instance sent to the last acknowledgement
-# One study as the protocol wants it, one with too few slices and directions.
+# One study with fewer slices and directions than the protocol asks for, one that keeps it.
 STUDIES: list[dict[str, Any]] = [
-    {"slices": 66, "volumes": 32, "patient_id": "DEMO-1", "patient_name": "Phantom^Ada"},
-    {"slices": 40, "volumes": 12, "patient_id": "DEMO-2", "patient_name": "Phantom^Bela"},
+    {"slices": 40, "volumes": 12, "patient_id": "DEMO-1", "patient_name": "Phantom^Ada"},
+    {"slices": 66, "volumes": 32, "patient_id": "DEMO-2", "patient_name": "Phantom^Bela"},
 ]
 
 console = Console(highlight=False)

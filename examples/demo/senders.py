@@ -7,13 +7,17 @@ success of the engine, the count of instances that it now holds; anything else r
 from __future__ import annotations
 
 import socket
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pydicom
 from dicomweb_client import DICOMwebClient
 from pynetdicom import AE, evt
+from pynetdicom.association import Association
 from pynetdicom.events import Event
 
 CALLING_AE_TITLE = "DEMO_MR"
@@ -47,14 +51,39 @@ def by_c_store(files: list[Path], table: dict[str, Any]) -> Iterator[int]:
     )
     if not association.is_established:
         raise SendFailed(f"the engine refused the association of {CALLING_AE_TITLE}")
-    try:
+    with held_reactor(association):
         for path in files:
-            status = association.send_c_store(path).get("Status")
-            if status != 0x0000:
-                raise SendFailed(f"C-STORE of {path.name} was answered {status or 0:04X}")
+            answer = association.send_c_store(path)
+            if "Status" not in answer:
+                raise SendFailed(f"C-STORE of {path.name} was not answered; see the engine's log")
+            if answer.Status != 0x0000:
+                raise SendFailed(f"C-STORE of {path.name} was answered {answer.Status:04X}")
             yield 1
+    association.release()
+
+
+class Checkpoint(threading.Event):
+    """The gate of an association's reactor, shut until it is opened for good."""
+
+    def set(self) -> None:
+        """Stay shut: pynetdicom opens the gate after each message."""
+
+
+@contextmanager
+def held_reactor(association: Association) -> Iterator[None]:
+    """Keep the reactor of a requestor still, which has nothing to do while we ask and wait.
+
+    pynetdicom 3.0.4 lets it run between two messages. On a busy machine it resumes late, while the
+    next message is under way, and takes that answer from whoever waits for it (a lost wake-up).
+    """
+    free = association._reactor_checkpoint
+    association._reactor_checkpoint = Checkpoint()
+    time.sleep(0.05)  # many turns of the reactor: it has come to the gate
+    try:
+        yield
     finally:
-        association.release()
+        threading.Event.set(association._reactor_checkpoint)
+        association._reactor_checkpoint = free
 
 
 def by_stow_rs(files: list[Path], table: dict[str, Any]) -> Iterator[int]:
