@@ -104,7 +104,7 @@ class _Message:
         self.observations: list[str] = []
         self.observed_at = self._time(result.study.started_at or result.produced_at)
         algorithm = result.report.algorithm
-        made_by = f"{algorithm.name} {algorithm.version}".strip()
+        made_by = " ".join(filter(None, (algorithm.name, algorithm.version)))
         self.method = self.encoder.component("", made_by)
         self.equipment = self.encoder.component(algorithm.udi or made_by, algorithm.manufacturer)
 
@@ -256,6 +256,8 @@ class _Message:
     ) -> None:
         text = self.encoder.text
         number = 1 + sum(one.startswith("OBX|") for one in self.observations)
+        if not sub_id and self.profile.version == "2.3.1":
+            sub_id = "0"  # readers of 2.3.1 hold OBX-4 to be required
         fields = {
             1: text(str(number)),
             2: text(value_type),
