@@ -364,13 +364,12 @@ class Slow:
 async def test_a_client_that_goes_away_leaves_what_was_stored_and_nothing_else(
     posting: Callable[..., Any], house: Any, instance: Callable[..., bytes], eventually: Callable[..., Any]
 ) -> None:
+    content = body(instance(1), closing=b"") + body(instance(2, bulk=3 << 20))
     async with posting() as url:
-        client = await asyncio.to_thread(Slow, url)
-        content = body(instance(1), closing=b"") + body(instance(2, bulk=3 << 20))
-        await asyncio.to_thread(client.socket.sendall, content[:-100_000])
-        await eventually(lambda: len(house.stored) == 1 and len(house.landing) == 1)
-        assert house.open_sessions == 1  # the study is not stable while its request is open
-        client.socket.close()
+        with (await asyncio.to_thread(Slow, url)).socket as client:
+            await asyncio.to_thread(client.sendall, content[:-100_000])
+            # the study is not stable while its request is open
+            await eventually(lambda: house.open_sessions == 1 and len(house.landing) == 1)
         await eventually(lambda: not house.landing and not house.open_sessions)
     assert [path.name.split("-")[0] for path in house.stored] == ["1.2.3.1.1"]
 
