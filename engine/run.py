@@ -79,6 +79,12 @@ async def _assembled(table: Table, clock: Clock, data: Path, database: Database)
     leftovers = spool.collect_leftovers()
     orphans = await asyncio.to_thread(reconcile, database, spool)
     await database.write(lambda c: deliveries.free_all(c, clock.now()))
+    stranded = await database.read(lambda c: deliveries.stranded(c, list(table.outbound)))
+    for name, count in stranded.items():
+        logger.warning(
+            "deliveries wait for a destination that the table no longer has",
+            extra={"pons": {"destination": name, "count": count}},
+        )
 
     # Each stage wakes the next; what is made later is looked up when it is needed.
     def decided() -> None:

@@ -261,6 +261,16 @@ def free_all(connection: Connection, now: float) -> None:
     connection.execute(update(lanes).where(lanes.c.pending > 0, held).values(owner=None, due_at=now))
 
 
+def stranded(connection: Connection, destinations: Sequence[str]) -> dict[str, int]:
+    """Queued deliveries whose destination is none of these, counted by destination."""
+    rows = connection.execute(
+        select(deliveries.c.destination, func.count())
+        .where(deliveries.c.state == "queued", deliveries.c.destination.not_in(destinations))
+        .group_by(deliveries.c.destination)
+    )
+    return {destination: count for destination, count in rows}
+
+
 def acknowledged(connection: Connection, destination: str, lineage: str) -> Sequence[Row[Any]]:
     """What a destination has taken of a lineage, oldest first."""
     return connection.execute(

@@ -215,3 +215,10 @@ def test_a_lane_that_waits_for_after_looks_again_after_a_restart(connection: Con
     connection.execute(update(table).where(table.c.delivery_id == "sr").values(state="delivered"))
     deliveries.free_all(connection, 1)
     assert [one.delivery.delivery_id for one in claim(connection, 1)] == ["oru"], sr
+
+
+def test_what_waits_for_a_destination_that_is_gone_is_counted(connection: Connection) -> None:
+    queue(connection, "a")
+    queue(connection, "b", destination="pacs")
+    assert deliveries.stranded(connection, ["ris"]) == {"pacs": 1}
+    assert deliveries.stranded(connection, ["ris", "pacs"]) == {}
