@@ -154,6 +154,8 @@ async def _read(response: Any) -> bytes:
 
 
 def _context(endpoint: Endpoint) -> ssl.SSLContext:
+    if not endpoint.url.startswith("https:"):
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # unused; loading the authorities takes 30 ms
     try:
         return (endpoint.tls or Tls()).client_context()
     except LookupError as error:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from engine.errors import Refused
+from engine.errors import Refused, TryAgain
 from engine.model import Part
 
 CHUNK = 1 << 20  # bytes read at once
@@ -40,15 +40,17 @@ class InstanceFile:
 
         Raises:
             Refused: the content is no DICOM file, or its file meta lacks what C-STORE needs.
+            TryAgain: the file is there and cannot be read now.
         """
         try:
             with _open(part.content) as file:
                 size = file.seek(0, io.SEEK_END)
                 found, offset = _read_meta(file)
-        except OSError as error:
-            raise Refused(
-                f"instance {part.identifier} cannot be read: {error.strerror}", code="file"
-            ) from error
+        except FileNotFoundError as error:
+            raise Refused(f"the file of instance {part.identifier} is gone", code="file") from error
+        except OSError as error:  # too many open files, a disk that hiccups
+            why = error.strerror
+            raise TryAgain(f"instance {part.identifier} cannot be read: {why}", code="file") from error
         except ValueError as error:
             raise Refused(f"instance {part.identifier} cannot be sent: {error}", code="file") from error
         return cls(part.content, found[0x0002], found[0x0003], found[0x0010], offset, size)

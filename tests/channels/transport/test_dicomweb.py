@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import struct
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -175,7 +175,7 @@ async def test_a_silent_server_costs_no_more_than_the_timeout() -> None:
         elapsed = time.monotonic() - started
 
     assert caught.value.code == "timeout"
-    assert elapsed < 2.0
+    assert elapsed < 5
 
 
 async def test_a_server_that_hangs_up_is_tried_again() -> None:
@@ -208,14 +208,15 @@ async def test_a_large_file_is_streamed_in_constant_memory(tmp_path: Path) -> No
         await writer.drain()
 
     async with bare_server(converse) as port:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # kB
+        tracemalloc.start()
         await dicomweb.store(
             Endpoint(f"http://127.0.0.1:{port}", timeout=60), [Part(ONE, "application/dicom", path)]
         )
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
 
     assert received[0] > size
-    assert grown < 64 * 1024
+    assert peak < 32 << 20
 
 
 async def test_what_is_no_dicom_file_is_refused_before_anybody_is_called() -> None:

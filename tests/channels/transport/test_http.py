@@ -202,7 +202,7 @@ async def test_a_slow_server_costs_no_more_than_the_timeout(converse: Conversati
         elapsed = time.monotonic() - started
 
     assert caught.value.code == "timeout"
-    assert 0.5 <= elapsed < 2.0
+    assert 0.5 <= elapsed < 5
 
 
 def _says(answer: bytes) -> Conversation:

@@ -180,7 +180,7 @@ async def test_a_slow_receiver_costs_no_more_than_the_timeout(converse: Conversa
     elapsed = time.monotonic() - started
 
     assert caught.value.code == "timeout"
-    assert 0.5 <= elapsed < 2.0
+    assert 0.5 <= elapsed < 5
 
 
 async def test_nobody_listening_is_tried_again(free_port: Callable[[], int]) -> None:
