@@ -284,11 +284,13 @@ def test_the_report_as_pdf_is_a_pdf_that_names_them_too(journey: Journey, tmp_pa
     assert "Slice count is 4; the protocol asks for 64 to 86" in " ".join(text.split())
 
 
-def observations_of(message: hl7.Message) -> list[tuple[str, str, str]]:
-    """(name, value, flag) of every OBX."""
-    return [
-        (str(obx[3]), str(obx[5]), str(obx[8]) if len(obx) > 8 else "") for obx in message.segments("OBX")
-    ]
+def flagged_in(message: hl7.Message) -> dict[str, tuple[str, str, str]]:
+    """Meaning of the concept -> (value type, value, flag) of every OBX that is not normal."""
+    return {
+        str(obx[3]).split("^")[1]: (str(obx[2]), str(obx[5]), str(obx[8]))
+        for obx in message.segments("OBX")
+        if str(obx[8]) not in {"", "N"}
+    }
 
 
 def test_the_his_receives_one_oru_with_the_abnormal_findings_flagged(journey: Journey) -> None:
@@ -297,9 +299,17 @@ def test_the_his_receives_one_oru_with_the_abnormal_findings_flagged(journey: Jo
     assert str(message.segment("MSH")[9]) == "ORU^R01^ORU_R01"
     assert str(message.segment("PID")[3]).startswith(f"{PATIENT}^^^STM&1.2.3.4&ISO^MR")
     assert str(message.segment("OBR")[25]) == "F"
-    flagged = {name: (value, flag) for name, value, flag in observations_of(message) if flag not in {"", "N"}}
-    assert flagged["Slice count"] == ("4", "L")
-    assert flagged["In-plane resolution"] in {("1.6", "L"), ("1.600", "L")}
+    flagged = flagged_in(message)
+    assert flagged["Slice count"] == ("NM", "4", "L")
+    assert flagged["In-plane resolution"] == ("NM", "1.600", "L")
+    assert set(flagged) == {
+        "Protocol check",
+        "Echo time",
+        "Flip angle",
+        "In-plane resolution",
+        "Slice count",
+        "Number of b0 images",
+    }
 
 
 def test_the_fhir_server_holds_one_final_report_whose_observations_flag_them(journey: Journey) -> None:
