@@ -62,7 +62,7 @@ def test_no_report_in_the_pacs_has_an_error_for_dciodvfy(demo: Path) -> None:
 
 
 def test_the_his_holds_one_oru_a_study_with_its_findings(demo: Path) -> None:
-    messages = [hl7.parse(path.read_text()) for path in (demo / "received" / "his").glob("*.hl7")]
+    messages = [hl7.parse(path.read_bytes().decode()) for path in (demo / "received" / "his").glob("*.hl7")]
     assert len(messages) == 2
     assert {str(message.segment("MSH")[9]) for message in messages} == {"ORU^R01^ORU_R01"}
     assert all(len(message.segments("OBX")) > 5 for message in messages)
