@@ -264,11 +264,11 @@ def free_all(connection: Connection, now: float) -> None:
 def stranded(connection: Connection, destinations: Sequence[str]) -> dict[str, int]:
     """Queued deliveries whose destination is none of these, counted by destination."""
     rows = connection.execute(
-        select(deliveries.c.destination, func.count())
+        select(deliveries.c.destination, func.count().label("n"))
         .where(deliveries.c.state == "queued", deliveries.c.destination.not_in(destinations))
         .group_by(deliveries.c.destination)
     )
-    return {destination: count for destination, count in rows}
+    return {row.destination: row.n for row in rows}
 
 
 def acknowledged(connection: Connection, destination: str, lineage: str) -> Sequence[Row[Any]]:
