@@ -7,7 +7,7 @@ encodes and decodes the PDUs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -57,8 +57,7 @@ class AssociationRequest:
     """A decoded A-ASSOCIATE-RQ; ValueError when the bytes are none."""
 
     def __init__(self, pdu: bytes) -> None:
-        if not pdu[10:42].isascii():
-            raise ValueError("an AE title that is not ASCII")
+        _check(pdu)
         self._pdu = A_ASSOCIATE_RQ()
         try:
             self._pdu.decode(pdu)
@@ -120,3 +119,24 @@ class AssociationRequest:
                 role.sop_class_uid, role.scu_role, role.scp_role = uid, True, False
                 answer.user_information.append(role)
         return contexts, A_ASSOCIATE_AC(answer).encode()
+
+
+def _check(pdu: bytes) -> None:
+    """Lengths and characters of a request: pynetdicom cuts a wrong length and logs a wrong character."""
+    if not pdu[10:42].isascii():
+        raise ValueError("an AE title that is not ASCII")
+    for kind, value in _items(pdu[74:]):
+        is_context = kind == 0x20
+        names = [name for _, name in _items(value[4:])] if is_context else [value]
+        if kind in (0x10, 0x20) and not all(name.isascii() for name in names):
+            raise ValueError("a malformed association request: a UID that is not ASCII")
+
+
+def _items(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Item type and value of each item (PS3.8 9.3.2)."""
+    while data:
+        length = int.from_bytes(data[2:4], "big")
+        if len(data) < 4 + length:
+            raise ValueError("a malformed association request: an item past its end")
+        yield data[0], data[4 : 4 + length]
+        data = data[4 + length :]
