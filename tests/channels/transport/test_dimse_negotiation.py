@@ -102,7 +102,7 @@ MALFORMED = [
     ("a title in Latin-1", lambda pdu: pdu.replace(b"STM_PACS", b"M\xfcnchen ")),
     ("a blank title", lambda pdu: pdu.replace(b"PONS    ", b"        ")),
     ("cut short", lambda pdu: pdu[:100]),
-    ("an item longer than the PDU", lambda pdu: pdu[:74] + pdu[74:].replace(b"\x20\x00\x00", b"\x20\x00\xff", 1)),
+    ("an item past its end", lambda pdu: pdu[:74] + pdu[74:].replace(b"\x20\0\0", b"\x20\0\xff", 1)),
     ("an abstract syntax that is no text", lambda pdu: pdu.replace(b"1.2.840.10008.5", b"\xff" * 15, 1)),
     ("zeros", lambda pdu: pdu[:74] + bytes(len(pdu) - 74)),
 ]  # fmt: skip
