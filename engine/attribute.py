@@ -13,6 +13,7 @@ from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_dict, ta
 
 from engine.finding import did_you_mean, shown
 
+_TRANSFER_SYNTAX_UID = 0x00020010  # of the file meta, but known of every instance
 _TAG = re.compile(r"\(([0-9A-Fa-f]{4}),([0-9A-Fa-f]{4})\)")
 
 BULK = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "OB or OW", "UN"})
@@ -50,10 +51,13 @@ def _vr(step: str) -> str:
     match = _TAG.fullmatch(step)
     if match:
         tag = int(match[1] + match[2], 16)
-        return dictionary_VR(tag) if dictionary_has_tag(tag) else UNKNOWN
-    if step[:1] == "(" or step[-1:] == ")":  # YAML splits `{(0018,9087): 1}` at the comma
+    elif step[:1] == "(" or step[-1:] == ")":  # YAML splits `{(0018,9087): 1}` at the comma
         raise ValueError(f'{shown(step)} is no tag; write it in quotes: "(gggg,eeee)"')
-    tag_number = tag_for_keyword(step)
-    if tag_number is None:
-        raise ValueError(f"no DICOM attribute {shown(step)}{did_you_mean(step, keyword_dict)}")
-    return dictionary_VR(tag_number)
+    else:
+        number = tag_for_keyword(step) if step else None  # some attributes have no keyword
+        if number is None:
+            raise ValueError(f"no DICOM attribute {shown(step)}{did_you_mean(step, keyword_dict)}")
+        tag = number
+    if tag >> 16 < 8 and tag != _TRANSFER_SYNTAX_UID:
+        raise ValueError(f"{shown(step)} is not of the data set; a route reads groups 0008 and up")
+    return dictionary_VR(tag) if dictionary_has_tag(tag) else UNKNOWN

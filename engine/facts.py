@@ -50,8 +50,9 @@ class Scope:
         return known
 
     def _raw(self, instance: InstanceFacts, attribute: str) -> Any:
-        if attribute in instance.attributes:
-            return instance.attributes[attribute]
+        value = instance.attributes.get(attribute)
+        if value is not None:
+            return value
         if attribute == "StudyInstanceUID":
             return self._study_instance_uid
         own = _OWN.get(attribute)

@@ -55,6 +55,7 @@ def table_schema(catalog: Catalog) -> dict[str, Any]:
             "propertyNames": {"pattern": NAME},
             "additionalProperties": _by_type(offered),
         }
+    root["properties"]["sites"] |= {"propertyNames": {"pattern": NAME}}
     route = _definition(definitions, {"$ref": "#/$defs/RouteSettings"})
     route["properties"]["match"] = _described(route["properties"]["match"], "study")
     route["properties"]["select"] = _described(route["properties"]["select"], "series")

@@ -70,6 +70,7 @@ TimeZone = Annotated[str, AfterValidator(_check_zone)]
 Address = Annotated[str, BeforeValidator(_check_address, json_schema_input_type=str)]
 Network = Annotated[str, BeforeValidator(_check_network, json_schema_input_type=str)]
 Words = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Status = Literal["preliminary", "final", "corrected", "retracted", "failed"]
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
 
 
@@ -157,8 +158,8 @@ class WhenSettings(Settings):
     """`when:` which results a destination gets."""
 
     status: Annotated[
-        tuple[Literal["preliminary", "final", "corrected", "retracted", "failed"], ...],
-        BeforeValidator(_listed, json_schema_input_type=str | list[str]),
+        tuple[Status, ...],
+        BeforeValidator(_listed, json_schema_input_type=Status | list[Status]),
         Field(min_length=1),
     ]
     """Statuses that are sent."""

@@ -35,7 +35,7 @@ def complaints_of_step(step: dict[str, Any]) -> Iterator[tuple[Location, str]]:
 
 
 def _of_name(keyword: str) -> str:
-    tag = tag_for_keyword(keyword)
+    tag = tag_for_keyword(keyword) if keyword else None  # some attributes have no keyword
     if tag is None:
         return f"no DICOM attribute {shown(keyword)}{did_you_mean(keyword, keyword_dict)}"
     vr = dictionary_VR(tag)

@@ -176,6 +176,8 @@ VALUES: list[tuple[str, Any, bool]] = [
     ("EchoTime: {at_least: 0}", {"EchoTime": "NaN"}, False),
     ("EchoTime: {at_least: 0}", {"EchoTime": "Infinity"}, False),
     ("EchoTime: {at_most: 9}", {"EchoTime": "about 5"}, False),
+    # file meta is not in the data set, so the reader has no value of its own for it
+    ("TransferSyntaxUID: 1.2.840.10008.1.2.1", {"TransferSyntaxUID": None}, True),
     # padding and emptiness
     ("Modality: MR", {"Modality": " MR "}, True),
     ("Modality: {exists: true}", {"Modality": "  "}, False),
