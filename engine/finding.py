@@ -75,7 +75,7 @@ def shown(word: Any) -> str:
 
 def did_you_mean(word: Any, known: Iterable[str], *, listing: bool = True) -> str:
     """`; did you mean 'x'?`, or with ``listing`` what there is when nothing is near and that is short."""
-    names = list(known)
+    names = [name for name in known if name]
     near = difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)
     if not near:
         folded = {name.lower(): name for name in names}

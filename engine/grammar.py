@@ -19,16 +19,15 @@ from engine.predicate import (
     All,
     AnyOf,
     Attribute,
-    Bounds,
     Fact,
     Instance,
     Instances,
     Not,
     Predicate,
     Series,
-    Test,
     Time,
 )
+from engine.value_test import Bounds, Test
 
 Level = Literal["study", "series", "instance"]
 Complain = Callable[[Location, str], None]
