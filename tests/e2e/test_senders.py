@@ -167,3 +167,42 @@ def test_a_stranger_is_rejected_with_the_reason(
     assert sent.exit_status != 0
     assert said in sent.output
     assert sent.acknowledged == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.9",  # of no site
+        "127.0.0.1",  # of three sites, and HTTP has no AE title to tell them apart
+    ],
+)
+def test_a_post_from_an_address_that_is_not_one_sites_own_is_refused(
+    engine: Engine, real_study: Path, address: str
+) -> None:
+    before = engine.instance_files()
+    file = min(real_study.iterdir()).read_bytes()
+    with httpx.Client(transport=httpx.HTTPTransport(local_address=address), timeout=30) as client:
+        answer = client.post(
+            f"{engine.url}/dicomweb/studies",
+            content=b"--zone\r\nContent-Type: application/dicom\r\n\r\n" + file + b"\r\n--zone--\r\n",
+            headers={"Content-Type": 'multipart/related; type="application/dicom"; boundary=zone'},
+        )
+
+    assert answer.status_code == 403
+    assert engine.instance_files() == before
+
+
+def test_orthanc_posts_by_stow(
+    engine_process: Callable[..., Engine], orthanc: Callable[..., Orthanc], real_study: Path
+) -> None:
+    """An engine with one site at Orthanc's address; what Orthanc was given is what arrives."""
+    one = {"sites": {"st-marys": {"name": "St. Mary's", "addresses": ["127.0.0.1"]}}}
+    engine = engine_process(lambda port: {**table(port), **one})
+    peer = orthanc("ORTHANC", dicomweb_servers={"pons": f"{engine.url}/dicomweb/"})
+    files = sorted(real_study.iterdir())[:20]
+
+    job = peer.stow("pons", peer.upload(files))
+
+    assert job["State"] == "Success", peer.log()[-2000:]
+    kept = data_sets(engine.instance_files("st-marys"))
+    assert sorted(kept.values()) == sorted(data_set_bytes(path.read_bytes()) for path in files)
