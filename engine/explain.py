@@ -25,6 +25,10 @@ from engine.table import Table
 MAX_FILES = 200_000
 
 
+class WronglyAssumed(PonsError):
+    """A fact of the arrival is not of this table, or must be told."""
+
+
 class Assumed(NamedTuple):
     """Facts of the arrival, which files do not carry; None is what the table suggests."""
 
@@ -38,14 +42,15 @@ def read_studies(path: Path, table: Table, assumed: Assumed) -> tuple[list[Study
     """The studies in a file or folder, as if they had just arrived, and how many files are no DICOM.
 
     Raises:
-        PonsError: there is no study, or it could be of several sites.
+        WronglyAssumed: the table knows no such site or channel, or the site must be told.
+        PonsError: there is no study.
     """
     site = table.sites[_choose("site", assumed.site, list(table.sites))]
     inbound = assumed.inbound
     if inbound is None:
         inbound = next(iter(table.inbound), "")
     elif inbound not in table.inbound:
-        raise PonsError(f"no inbound channel {shown(inbound)}{did_you_mean(inbound, table.inbound)}")
+        raise WronglyAssumed(f"no inbound channel {shown(inbound)}{did_you_mean(inbound, table.inbound)}")
     calling = assumed.calling_ae_title
     if calling is None:
         calling = site.ae_titles[0] if site.ae_titles else ""
@@ -109,9 +114,11 @@ def _choose(word: str, wanted: str | None, known: list[str]) -> str:
     if wanted is None and len(known) == 1:
         return known[0]
     if wanted is None:
-        raise PonsError(f"files do not say their {word}; give --{word}, one of {', '.join(known) or 'none'}")
+        raise WronglyAssumed(
+            f"files do not say their {word}; give --{word}, one of {', '.join(known) or 'none'}"
+        )
     if wanted not in known:
-        raise PonsError(f"no {word} {shown(wanted)}{did_you_mean(wanted, known)}")
+        raise WronglyAssumed(f"no {word} {shown(wanted)}{did_you_mean(wanted, known)}")
     return wanted
 
 

@@ -27,7 +27,7 @@ from engine.predicate import (
     Series,
     Time,
 )
-from engine.value_test import Bounds, Test
+from engine.values import Bounds, Test
 
 Level = Literal["study", "series", "instance"]
 Complain = Callable[[Location, str], None]

@@ -19,7 +19,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from engine.facts import CONTEXT_FACTS, Scope, StudyFacts
-from engine.value_test import Bounds, Test
+from engine.values import Bounds, Test
 
 MAX_FOUND = 5  # values that a reason repeats
 

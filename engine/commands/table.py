@@ -12,7 +12,7 @@ import typer
 
 from engine.catalog import Catalog
 from engine.config import examine, load
-from engine.explain import Assumed, read_studies, recorded_decision
+from engine.explain import Assumed, WronglyAssumed, read_studies, recorded_decision
 from engine.finding import Finding
 from engine.route import Decision, RouteOutcome, decide_in_full, decision_to_json
 from engine.schema import result_schema, table_schema
@@ -85,7 +85,10 @@ def explain(
     table = load(path, surroundings=False)
     files = Path(path_or_study)
     if files.exists():
-        studies, skipped = read_studies(files, table, Assumed(site, inbound, calling, called))
+        try:
+            studies, skipped = read_studies(files, table, Assumed(site, inbound, calling, called))
+        except WronglyAssumed as error:
+            raise typer.BadParameter(str(error)) from None
         decided = [(study.study_instance_uid, decide_in_full(study, table)) for study in studies]
         if skipped:
             typer.echo(f"{skipped} of the files are not DICOM and were left out", err=True)
