@@ -199,8 +199,7 @@ class OutboundSettings(Settings):
     site: str
     """Key of the site that receives; a result never goes to a destination of another site."""
     timeout: Duration = 30.0
-    """How long an answer may take before the outcome counts as unknown: one for a result, one for
-    each instance of a study."""
+    """How long an answer may take before the outcome counts as unknown."""
     retry: Retry = Retry()
     """Backoff between attempts and the age at which to give up."""
     concurrency: int = 4

@@ -154,9 +154,9 @@ class Dispatch:
                 attempt=claimed.attempt,
                 created_at=at(head.created_at),
             )
-            # A study is answered instance by instance, and each answer may take that long.
-            answers = len(payload.parts) if destination.declared.type.carries == "study" else 1
-            async with asyncio.timeout(destination.declared.settings.timeout * answers + GRACE):
+            # A channel keeps its own time; this is for one that does not. Parts may be answered one by one.
+            patience = destination.declared.settings.timeout * max(1, len(payload.parts)) + GRACE
+            async with asyncio.timeout(patience):
                 answer = await destination.channel.deliver(payload, delivery)
         except asyncio.CancelledError:
             await self._database.write(lambda c: deliveries.release(c, claimed, self._clock.now()))

@@ -17,7 +17,7 @@ class Settings(DicomSettings):
     """A PACS, archive or workstation that takes studies."""
 
     timeout: Duration = 600.0
-    """How long one attempt at the whole study may take before its outcome counts as unknown."""
+    """How long one instance may take to be answered before the outcome counts as unknown."""
 
 
 class DicomForward(DicomDestination):

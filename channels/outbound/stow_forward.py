@@ -24,7 +24,8 @@ class Settings(OutboundSettings):
     auth: Authentication = NoAuthentication()
     """How we show who we are."""
     timeout: Duration = 600.0
-    """How long one attempt at the whole study may take before its outcome counts as unknown."""
+    """How long one request (64 MB, or a single larger instance) may take before its outcome counts as
+    unknown."""
 
 
 class StowForward:

@@ -72,16 +72,16 @@ async def store(peer: Peer, parts: Sequence[Part], *, may_reencode: bool = False
         raise Refused("there is no instance to send", code="empty")
     answers: list[_Answer] = []
     try:
-        async with asyncio.timeout(peer.timeout):
+        async with asyncio.timeout(peer.timeout) as limit:
             files = await asyncio.to_thread(lambda: [InstanceFile.of(part) for part in parts])
             for group in _groups(files, may_reencode):
                 if answers and answers[-1].is_out_of_resources:
                     break
                 async with associate(peer, group.contexts) as association:
-                    await _store_group(peer, association, group, may_reencode, answers)
+                    await _store_group(peer, association, group, may_reencode, answers, limit)
     except TimeoutError as error:
         raise TryAgain(
-            f"{peer} had acknowledged {len(answers)} of {len(parts)} instances after {peer.timeout:g} s",
+            f"{peer} acknowledged {len(answers)} of {len(parts)} instances, then none for {peer.timeout:g} s",
             code="timeout",
         ) from error
     return _settle(peer, answers, len(parts))
@@ -144,9 +144,17 @@ def _wanted(file: InstanceFile, may_reencode: bool) -> list[tuple[str, str]]:
 
 
 async def _store_group(
-    peer: Peer, association: Association, group: _Group, may_reencode: bool, answers: list[_Answer]
+    peer: Peer,
+    association: Association,
+    group: _Group,
+    may_reencode: bool,
+    answers: list[_Answer],
+    limit: asyncio.Timeout,
 ) -> None:
-    """Offer every instance and note its answer at once; a peer out of resources is spared the rest."""
+    """Offer every instance and note its answer at once; a peer out of resources is spared the rest.
+
+    Each answer earns the peer another ``peer.timeout``: a large study may take its time.
+    """
     for number, file in enumerate(group.files):
         usable = [context for context in _wanted(file, may_reencode) if context in association.accepted]
         if not usable:
@@ -168,6 +176,7 @@ async def _store_group(
         response = await association.receive()
         status = _read_response(peer, response, C_STORE_RQ, message_id, file.sop_instance_uid)
         answers.append(_Answer(file.sop_instance_uid, status))
+        limit.reschedule(asyncio.get_running_loop().time() + peer.timeout)
         if answers[-1].is_out_of_resources:
             return
 

@@ -59,10 +59,11 @@ async def store(
     failures: dict[str, int] = {}
     done, code = 0, "200"
     try:
-        async with asyncio.timeout(endpoint.timeout):
+        async with asyncio.timeout(endpoint.timeout) as limit:
             files = await asyncio.to_thread(lambda: [InstanceFile.of(part) for part in parts])
             for batch in _batches(files):
                 answer = await _post(endpoint, batch, headers or {})
+                limit.reschedule(asyncio.get_running_loop().time() + endpoint.timeout)
                 outcome = _read_outcome(endpoint, answer, batch)
                 warnings |= outcome.warnings
                 for uid, reason in outcome.failures.items():
@@ -73,7 +74,7 @@ async def store(
                 code = max(code, str(answer.status))
     except TimeoutError as error:
         raise TryAgain(
-            f"{endpoint} had answered for {done} of {len(parts)} instances after {endpoint.timeout:g} s",
+            f"{endpoint} answered for {done} of {len(parts)} instances, then not for {endpoint.timeout:g} s",
             code="timeout",
         ) from error
     _raise_worst(endpoint, failures, len(parts))

@@ -29,6 +29,7 @@ _OUR_MAX_PDU = 16382  # what we ask of the peer; it only ever sends short respon
 _LONGEST_PDU = 1 << 20  # what we read at most, whatever is announced
 _LONGEST_COMMAND = 1 << 16
 _LARGEST_FRAGMENT = 128 * 1024  # when the peer sets no limit
+_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux alone has it
 _RELEASE_TIMEOUT = 2.0  # seconds; by then everything is acknowledged already
 
 _A_ASSOCIATE_AC, _A_ASSOCIATE_RJ, _P_DATA, _A_RELEASE_RQ, _A_RELEASE_RP, _A_ABORT = 2, 3, 4, 5, 6, 7
@@ -59,7 +60,7 @@ class Peer:
     ae_title: str
     calling_ae_title: str
     tls: Tls | None = None
-    timeout: float = 30.0  # seconds for one attempt as a whole; kept by the caller of `associate`
+    timeout: float = 30.0  # seconds for each answer; kept by the caller of `associate`
 
     def __str__(self) -> str:
         return f"{self.ae_title} at {self.host}:{self.port}"
@@ -111,6 +112,7 @@ class Association:
         self._peer = peer
         self._reader = reader
         self._writer = writer
+        self._socket: socket.socket = writer.get_extra_info("socket")
         self._fragment = 0  # longest message fragment the peer takes
         self._over = False  # released, or ended by the peer: an abort has no addressee
         self.accepted: Mapping[tuple[str, str], int] = {}  # (abstract, transfer syntax) -> context id
@@ -214,6 +216,10 @@ class Association:
             self._writer.close()
 
     async def _read_pdu(self) -> tuple[int, bytes]:
+        # A peer with Nagle's algorithm on holds back the second half of its answer until we have
+        # acknowledged the first; the kernel forgets this setting with every delayed ACK.
+        if _QUICKACK is not None:
+            self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
         kind, _, length = struct.unpack(">BBL", await self._reader.readexactly(6))
         if not _A_ASSOCIATE_AC <= kind <= _A_ABORT or length > _LONGEST_PDU:
             raise self._protocol_error("what is no PDU")
