@@ -6,7 +6,7 @@ The files are streamed as they are, byte for byte, in requests of bounded size.
 
 dicomweb-client is not used to send: it builds the whole request in memory three times over,
 writes each data set anew (group lengths are lost), has one boundary for all requests, and reads
-no failures from a response whose media type has a parameter. It is a peer in the tests.
+no failures from a response whose media type has a parameter (docs/decisions/stow-without-copies.md).
 """
 
 from __future__ import annotations
