@@ -29,3 +29,15 @@ def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
         assert target.exists(), f"{link} leads nowhere"
         if anchor:
             assert anchor in anchors(target), f"{link}: no such heading"
+
+
+def test_every_page_is_reached_from_the_front_door() -> None:
+    reached, ahead = set[Path](), [ROOT / "README.md"]
+    while ahead:
+        page = ahead.pop()
+        if page.suffix == ".md" and page not in reached:
+            reached.add(page)
+            links = (link.partition("#")[0] for link in LINK.findall(FENCE.sub("", page.read_text())))
+            ahead += [(page.parent / link).resolve() for link in links if link and "://" not in link]
+    loopback = ROOT / "examples" / "loopback" / "README.md"  # a note on its folder
+    assert set(pages()) - reached - {loopback} == set()

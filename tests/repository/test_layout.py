@@ -85,7 +85,8 @@ def test_every_source_file_says_what_it_is() -> None:
 
 def test_every_source_file_is_one_story() -> None:
     sources = [path for part in ("engine", "channels", "wg") for path in (ROOT / part).rglob("*.py")]
-    too_long = [p.relative_to(ROOT) for p in sources if len(p.read_text().splitlines()) > 400]
+    # At 400 lines ask whether it is still one; at 500 it is not.
+    too_long = [p.relative_to(ROOT) for p in sources if len(p.read_text().splitlines()) > 500]
     assert too_long == []
 
 
