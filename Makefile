@@ -2,7 +2,7 @@
 #
 #   make demo          set up, run engine and loopback peers, send two studies, show their journey
 #   make run           the same, and keep serving until Ctrl-C
-#   make test          set up, peers, check, every test            ARGS="-m peers -q" goes to pytest
+#   make test          set up, check, peers, every test            ARGS="-m peers -q" goes to pytest
 #   make check         format, lint, types, import contracts, every routing table and its own tests
 #   make bench NAME=…  one benchmark                               ARGS="--short" goes to it
 #   make peers         the programs of other makers that the tests talk to
