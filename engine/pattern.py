@@ -36,6 +36,8 @@ _REFUSED = {
 }
 
 _MATCH = 0
+_TESTS: dict[str, Callable[[str], Any]] = {}
+MAX_TESTS = 10_000  # tests of one character that are kept for all patterns
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +177,17 @@ class Pattern:
 
 
 def _one_character(item: Any, flags: int) -> Callable[[str], Any]:
-    """Python's own test for one item of a pattern that takes one character."""
+    """Python's own test for one item of a pattern that takes one character; made once per kind of item."""
+    key = f"{flags} {item!r}"
+    known = _TESTS.get(key)
+    if known is not None:
+        return known
     state = _parser.State()
     state.flags = flags
     state.str = ""
     compiled: re.Pattern[str] = _compiler.compile(_parser.SubPattern(state, [item]), flags)
+    if len(_TESTS) < MAX_TESTS:
+        _TESTS[key] = compiled.fullmatch
     return compiled.fullmatch
 
 
