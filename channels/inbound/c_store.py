@@ -12,7 +12,7 @@ import threading
 import traceback
 import uuid
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -192,6 +192,8 @@ class _Reception:
             return Status(STATUS[error.reason], str(error))
         except Busy as error:
             return Status(OUT_OF_RESOURCES, str(error))
+        except CancelledError:
+            return Status(OUT_OF_RESOURCES, "the engine is shutting down")
         except AssociationLost:
             raise
         except Exception as error:

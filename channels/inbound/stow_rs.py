@@ -28,7 +28,9 @@ from engine.channel import Duration, InboundContext, InboundType, Intake, Settin
 logger = logging.getLogger("pons.stow_rs")
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
-_DRAIN = 1 << 20  # bytes of a refused body read on, so that the client gets to read our answer
+_DRAIN = (
+    64 << 20
+)  # bytes (in 2 s at most) of a refused body read on, so that the client gets to read our answer
 _RETRY_AFTER = "30"  # seconds
 
 

@@ -331,6 +331,7 @@ class FailingIntake:
     def __init__(self, real: Any) -> None:
         self._real = real
         self.left: list[str] = []
+        self.close = real.close
 
     def land(self) -> Landing:
         landing: Landing = self._real.land()
@@ -343,6 +344,30 @@ class FailingIntake:
         self.left.append(session)
 
 
+class HangingIntake(FailingIntake):
+    """A fault: a store that never answers."""
+
+    async def accept(self, arrival: Arrival) -> Receipt:
+        await asyncio.Event().wait()
+        raise AssertionError("never reached")
+
+
+async def test_a_store_that_hangs_does_not_keep_the_listener(
+    listening: Callable[..., Any], house: Any, instance: Callable[..., bytes], eventually: Callable[..., Any]
+) -> None:
+    house.intake = HangingIntake(house.intake)
+    manager = listening(grace="200ms")
+    port = await manager.__aenter__()
+    with await open_raw(port) as raw:
+        raw.c_store()
+        raw.data(2, data_set_bytes(instance(1)))
+        await eventually(lambda: bool(house.landing))
+        async with asyncio.timeout(8):
+            await manager.__aexit__(None, None, None)
+    assert (house.landing, house.stored) == ([], [])
+    assert len(house.intake.left) == 1
+
+
 async def test_a_defect_is_told_apart_and_leaks_nothing(
     listening: Callable[..., Any],
     house: Any,
@@ -352,7 +377,6 @@ async def test_a_defect_is_told_apart_and_leaks_nothing(
     house.intake = failing = FailingIntake(house.intake)
     async with listening() as port:
         answer = await store(port, instance())
-    failing._real.close()
     assert answer.Status == 0x0110
     assert "Doe" not in answer.ErrorComment
     assert house.landing == []
