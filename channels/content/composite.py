@@ -55,8 +55,6 @@ CARRIED_OVER = (
     "ClinicalTrialSubjectID",
     "ClinicalTrialSubjectReadingID",
     "ClinicalTrialTimePointID",
-    "StudyDate",
-    "StudyTime",
     "StudyDescription",
     "PhysiciansOfRecord",
     "ProcedureCodeSequence",
@@ -346,15 +344,23 @@ def _identify_study(dataset: Dataset, result: Result) -> None:
     study, order = result.study, result.order
     put(dataset, "StudyInstanceUID", study.study_instance_uid)
     put(dataset, "StudyID", short(study.study_id, 16) or None)
-    for keyword in ("StudyDate", "StudyTime"):
+    started = study.started_at
+    if started is not None and started.tzinfo is not None:
+        started = local(started, result)
+    for keyword, value in (
+        ("StudyDate", da(started) if started else None),
+        ("StudyTime", tm(started) if started else None),
+        ("ReferringPhysicianName", str(order.requester) or None),
+    ):
+        _copy(dataset, study.header, keyword)
         if keyword not in dataset:
-            put(dataset, keyword, None)  # type 2: there, and empty
+            put(dataset, keyword, value)  # type 2: there, if need be empty
+    if "StudyDescription" not in dataset and short(study.description):
+        put(dataset, "StudyDescription", short(study.description))
     put(dataset, "AccessionNumber", order.accession_number or None)
     issuer = issuer_item(order.issuer_of_accession_number)
     if issuer:
         put(dataset, "IssuerOfAccessionNumberSequence", [issuer])
-    put(dataset, "ReferringPhysicianName", None)
-    _copy(dataset, study.header, "ReferringPhysicianName")
 
 
 def _equipment(dataset: Dataset, result: Result) -> None:

@@ -18,8 +18,8 @@ from engine.model import Code, Finding, History, Issuer, Part, Payload, Range, R
 
 MEDIA_TYPE = "application/json"
 MAX_BYTES = 20_000
-MAX_NAME = 256  # bytes of JSON for an identifier, name or title
-MAX_TEXT = 3000  # for a narrative
+MAX_NAME = 200  # bytes of JSON for an identifier, name or title
+MAX_TEXT = {"narrative": 3000, "impression": 1500, "disclaimer": 1000, "finding": 1000}
 MAX_SERIES = 20
 
 Phi = Literal["none", "minimal", "full"]
@@ -54,28 +54,28 @@ class _Event:
     def encode(self) -> bytes:
         """The body; as many findings as fit, in their order."""
         data = self._data()
-        findings = [_finding(one, self.phi) for one in self._told_findings()]
         body = {
             "specversion": "1.0",
             "id": self.identifier,
             "source": f"/sites/{self._name(self.result.site)}",
             "type": f"result.{self.status.value}",
-            "subject": self.result.study.study_instance_uid,
+            "subject": self._name(self.result.study.study_instance_uid),
             "time": aware(self.result.produced_at, site_zone(self.result.study.timezone)).isoformat(),
             "datacontenttype": "application/json",
             "data": data,
         }
         data["findings"] = []
         room = MAX_BYTES - len(_json(body)) - 200  # for saying what was cut
-        fitting = 0
-        for finding in findings:
+        told: list[dict[str, Any]] = []
+        for one in self._told_findings():
+            finding = _finding(one, self.phi)
             room -= len(_json(finding)) + 1
             if room < 0:
                 break
-            fitting += 1
-        data["findings"] = findings[:fitting]
-        if fitting < len(self.result.report.findings):
-            self.cut["findings"] = {"shown": fitting, "of": len(self.result.report.findings)}
+            told.append(finding)
+        data["findings"] = told
+        if len(told) < len(self.result.report.findings):
+            self.cut["findings"] = {"shown": len(told), "of": len(self.result.report.findings)}
         if self.cut:
             data["cut"] = self.cut
         return _json(body)
@@ -94,7 +94,7 @@ class _Event:
                 "id": self._name(result.result_id),
                 "status": self.status.value,
                 "revision": result.revision,
-                "supersedes": result.supersedes,
+                "supersedes": self._name(result.supersedes) if result.supersedes else None,
                 "replaces_event": before.identifiers[0] if before else None,
                 "produced_at": result.produced_at.isoformat(),
                 "title": self._name(report.title),
@@ -121,11 +121,14 @@ class _Event:
         if len(series) > MAX_SERIES:
             self.cut["series"] = {"shown": MAX_SERIES, "of": len(series)}
         told: dict[str, Any] = {
-            "uid": study.study_instance_uid,
+            "uid": self._name(study.study_instance_uid),
             "revision": study.revision,
-            "modalities": [self._name(one) for one in study.modalities[:MAX_SERIES]],
+            "modalities": [_clip(one, 16) for one in study.modalities[:MAX_SERIES]],
             "instances": len(study.instances),
-            "series": [{"uid": uid, "instances": count} for uid, count in list(series.items())[:MAX_SERIES]],
+            "series": [
+                {"uid": self._name(uid), "instances": count}
+                for uid, count in list(series.items())[:MAX_SERIES]
+            ],
         }
         if self.phi == "full":
             started = study.started_at
@@ -162,7 +165,7 @@ class _Event:
         return _clip(value, MAX_NAME)
 
     def _text(self, what: str, value: str) -> str:
-        kept = _clip(value, MAX_TEXT)
+        kept = _clip(value, MAX_TEXT[what])
         if kept != value:
             self.cut[what] = {"shown": len(kept), "of": len(value)}
         return kept
@@ -177,7 +180,7 @@ def _finding(finding: Finding, phi: Phi) -> dict[str, Any]:
     elif isinstance(value, Code):
         told["code"] = _code(value)
     else:
-        told["text"] = _clip(value, MAX_TEXT)
+        told["text"] = _clip(value, MAX_TEXT["finding"])
     if finding.reference_range:
         told["range"] = _range(finding.reference_range)
     if finding.flag:
@@ -206,20 +209,21 @@ def _number(value: Decimal) -> str:
 
 
 def _code(code: Code) -> dict[str, str]:
-    return {"value": code.value, "scheme": code.scheme, "meaning": code.meaning}
+    return {key: _clip(value, MAX_NAME) for key, value in code.model_dump().items()}
 
 
 def _clip(value: str, limit: int) -> str:
     """The longest beginning whose JSON has at most ``limit`` bytes, an ellipsis at a cut."""
-    if len(value) * 6 <= limit or len(_json(value)) - 2 <= limit:
+    if len(value) * 6 <= limit or (len(value) <= limit and len(_json(value)) - 2 <= limit):
         return value
-    kept, used = [], 3
-    for character in value[:limit]:
-        used += len(_json(character)) - 2
-        if used > limit:
-            break
-        kept.append(character)
-    return "".join(kept) + "…"
+    shortest, longest = 0, min(len(value), limit)
+    while shortest < longest:
+        middle = (shortest + longest + 1) // 2
+        if len(_json(value[:middle])) + 1 <= limit:  # two quotes off, three bytes of ellipsis on
+            shortest = middle
+        else:
+            longest = middle - 1
+    return value[:shortest] + "…"
 
 
 def _json(value: Any) -> bytes:

@@ -69,7 +69,7 @@ def _upsert(result: Result, history: History) -> tuple[str, Resource]:
     entries: list[Resource] = []
     subject: Resource
     contained: list[Resource] = []
-    if patient["identifier"]:
+    if "identifier" in patient:
         subject = links.add(entries, patient, patient["identifier"][0])
     else:  # nothing to recognise a patient by: a copy travels inside the report
         contained = [patient | {"id": "patient"}]
@@ -194,10 +194,10 @@ class _Links:
 
 def _token(known_by: Resource) -> str:
     """A search token `system|value` (search.html#token); its own delimiters are escaped by `\\`."""
-    escaped = known_by["value"]
+    value = known_by["value"]
     for special in "\\$,|":
-        escaped = escaped.replace(special, "\\" + special)
-    return quote(f"{known_by.get('system', '')}|{escaped}", safe=":/|.")
+        value = value.replace(special, "\\" + special)
+    return f"{quote(known_by['system'], safe=':/.')}|{quote(value, safe=':/.')}"
 
 
 def _attachment(result: Result, rendered_at: datetime) -> Resource:

@@ -62,10 +62,10 @@ def identifier(system: str, value: str) -> Resource:
 def issued_identifier(value: str, issuer: Issuer, result: Result, kind: str, name: str) -> Resource:
     """An Identifier of a hospital's own numbering.
 
-    Without an OID its system is one derived from the site and the namespace: two sites' patient 1
-    must never be one patient.
+    Without an OID its system is one derived from the site and the namespace (or the kind of number):
+    two sites' patient 1 must never be one patient.
     """
-    oid = issuer.oid or uid_from("issuer", result.site, issuer.namespace)
+    oid = issuer.oid or uid_from("issuer", result.site, issuer.namespace or kind)
     return _kept(
         {
             "type": {"coding": [{"system": f"{TERMINOLOGY}/v2-0203", "code": kind, "display": name}]},
@@ -115,20 +115,20 @@ def patient_display(result: Result) -> str:
 
 
 def patient(result: Result) -> Resource:
-    """The Patient; ``identifier`` is always there and may be empty."""
+    """The Patient; without an ``identifier`` where the study names none."""
     person = result.patient
-    resource = _kept(
+    number = []
+    if text(person.patient_id):
+        number = [issued_identifier(person.patient_id, person.issuer, result, "MR", "Medical record number")]
+    return _kept(
         {
             "resourceType": "Patient",
+            "identifier": number,
             "name": [_human_name(group, kind) for group, kind in _name_groups(person.name)],
             "gender": GENDER.get(person.sex, "unknown"),
             "birthDate": person.birth_date.isoformat() if person.birth_date else "",
         }
     )
-    numbers = []
-    if text(person.patient_id):
-        numbers = [issued_identifier(person.patient_id, person.issuer, result, "MR", "Medical record number")]
-    return {"resourceType": "Patient", "identifier": numbers} | resource
 
 
 def device(result: Result) -> Resource:
@@ -193,8 +193,8 @@ def service_request(result: Result, subject: Resource) -> Resource | None:
     issuer = order.issuer_of_accession_number
     numbers = (
         (order.accession_number, issuer, "ACSN", "Accession ID"),
-        (order.placer_order_number, Issuer(namespace="placer"), "PLAC", "Placer Identifier"),
-        (order.filler_order_number, Issuer(namespace="filler"), "FILL", "Filler Identifier"),
+        (order.placer_order_number, Issuer(), "PLAC", "Placer Identifier"),
+        (order.filler_order_number, Issuer(), "FILL", "Filler Identifier"),
     )
     identifiers = [
         issued_identifier(value, by, result, kind, name) for value, by, kind, name in numbers if text(value)

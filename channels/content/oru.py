@@ -24,7 +24,7 @@ from channels.content.coding import (
     STUDY_INSTANCE_UID,
 )
 from channels.content.hl7 import EMPTY, Encoded, Encoder, join, segment
-from channels.content.standing import aware, lineage_uid, site_zone, told_status
+from channels.content.standing import BANNERS, aware, lineage_uid, site_zone, told_status
 from engine.model import (
     Code,
     Finding,
@@ -57,6 +57,8 @@ OBX_STATUS = {
     ResultStatus.FAILED: "X",
 }
 """Table 0085."""
+
+_NO_RESULT = (ResultStatus.RETRACTED, ResultStatus.FAILED)  # said in words too: few read OBX-11
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +206,9 @@ class _Message:
         result, report = self.result, self.result.report
         self._observe("ST", STUDY_INSTANCE_UID, "", self.encoder.text(result.study.study_instance_uid))
         self._findings()
-        for concept, words in ((NARRATIVE, report.narrative), (IMPRESSION, report.impression)):
+        warning = BANNERS[self.status] if self.status in _NO_RESULT else ""
+        impression = "\n".join(filter(None, (warning, report.impression)))
+        for concept, words in ((NARRATIVE, report.narrative), (IMPRESSION, impression)):
             if words:
                 self._observe("TX", concept, "", self.encoder.lines(words))
         if report.disclaimer:
