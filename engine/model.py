@@ -1,262 +1,75 @@
 """The frozen facts that travel through Pons, from an arrival to an acknowledgement.
 
-Two families. The *clinical* facts (patient, order, study, finding, result) are pydantic models,
-because they cross the border of the process: a processor's ``result.json`` is validated against
-them and ``pons schema result`` exports them. The *working* facts (arrival, payload, delivery,
-acknowledgement) stay inside and are plain frozen dataclasses.
-
-Names are those of DICOM PS3.6 and HL7 v2 wherever one exists.
+The *clinical* facts (patient, order, study, finding, result) come from `engine.clinical` and are
+passed on here, so that a channel has one door for facts. The *working* facts below (arrival,
+payload, delivery, acknowledgement) stay inside the process and are plain frozen dataclasses.
 """
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
-from enum import StrEnum
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NewType
+from typing import TYPE_CHECKING, Any, NewType
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from engine.clinical import (
+    Algorithm,
+    Artefact,
+    Code,
+    Fact,
+    Finding,
+    Flag,
+    InstanceReference,
+    Issuer,
+    Order,
+    Patient,
+    PersonName,
+    Range,
+    Report,
+    Result,
+    ResultStatus,
+    StudyReference,
+)
 
 if TYPE_CHECKING:
     from engine.channel import Landing
 
-RESULT_SCHEMA = "pons.result/1"
-
-DeliveryId = NewType("DeliveryId", str)
-
-
-class Fact(BaseModel):
-    """A frozen clinical fact; unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-# ── clinical facts ──────────────────────────────────────────────────────────────────────────────
-
-
-class Code(Fact):
-    """A coded concept (PS3.16 / HL7 CWE / FHIR Coding)."""
-
-    value: str = Field(min_length=1, max_length=64)
-    scheme: str = Field(min_length=1, max_length=16, description="SCT, LN, DCM, UCUM, RADLEX, 99…")
-    meaning: str = Field(min_length=1, max_length=256)
-
-
-class PersonName(Fact):
-    """A person name in its three PS3.5 component groups, each `family^given^middle^prefix^suffix`."""
-
-    alphabetic: str = ""
-    ideographic: str = ""
-    phonetic: str = ""
-
-    @classmethod
-    def parse(cls, value: str) -> PersonName:
-        """Split a PN value `a=i=p`; missing groups are empty (PS3.5 6.2.1)."""
-        groups = [*value.split("="), "", "", ""][:3]
-        return cls(alphabetic=groups[0], ideographic=groups[1], phonetic=groups[2])
-
-    def __str__(self) -> str:
-        return "=".join((self.alphabetic, self.ideographic, self.phonetic)).rstrip("=")
-
-
-class Issuer(Fact):
-    """Who issued an identifier: a local namespace, a universal OID, or both (HD / PS3.3 10.14)."""
-
-    namespace: str = ""
-    oid: str = ""
-
-
-class Patient(Fact):
-    """Patient identification (PS3.3 C.7.1.1)."""
-
-    patient_id: str = ""
-    issuer: Issuer = Issuer()
-    name: PersonName = PersonName()
-    birth_date: date | None = None
-    sex: Literal["M", "F", "O", ""] = ""
-
-
-class Order(Fact):
-    """The imaging service request a study answers; empty strings where the study named none."""
-
-    placer_order_number: str = ""
-    filler_order_number: str = ""
-    accession_number: str = ""
-    issuer_of_accession_number: Issuer = Issuer()
-    procedure: Code | None = None
-    requester: PersonName = PersonName()
-
-
-class InstanceReference(Fact):
-    """One source SOP Instance of a study revision."""
-
-    series_instance_uid: str
-    sop_class_uid: str
-    sop_instance_uid: str
-
-
-class StudyReference(Fact):
-    """The study revision a result speaks of.
-
-    ``header`` is the DICOM JSON (PS3.18 F) of one representative source instance without its
-    pixel data, private and bulk elements: what renderers carry over into the study's hierarchy.
-    """
-
-    study_instance_uid: str
-    revision: int = 1
-    study_id: str = ""
-    description: str = ""
-    started_at: datetime | None = Field(
-        None, description="StudyDate and StudyTime; naive when no zone is known"
-    )
-    timezone: str = Field("", description="IANA name of the site's time zone")
-    modalities: tuple[str, ...] = ()
-    instances: tuple[InstanceReference, ...] = ()
-    header: dict[str, Any] = Field(default_factory=dict)
-
-
-class Range(Fact):
-    """A reference range, either end open."""
-
-    low: Decimal | None = None
-    high: Decimal | None = None
-
-
-class Flag(StrEnum):
-    """Interpretation of a finding (HL7 table 0078)."""
-
-    NORMAL = "N"
-    ABNORMAL = "A"
-    LOW = "L"
-    HIGH = "H"
-
-
-def _kind_of_value(value: Any) -> str:
-    if isinstance(value, str):
-        return "text"
-    return "code" if isinstance(value, dict | Code) else "number"
-
-
-Value = Annotated[
-    Annotated[Decimal, Tag("number")] | Annotated[Code, Tag("code")] | Annotated[str, Tag("text")],
-    Discriminator(_kind_of_value),
+__all__ = [
+    "Acknowledged",
+    "Acknowledgement",
+    "Algorithm",
+    "Arrival",
+    "Artefact",
+    "Code",
+    "Delivery",
+    "DeliveryId",
+    "Fact",
+    "Finding",
+    "Flag",
+    "History",
+    "InstanceFacts",
+    "InstanceReference",
+    "Issuer",
+    "Order",
+    "Part",
+    "Patient",
+    "Payload",
+    "PersonName",
+    "Range",
+    "Receipt",
+    "Report",
+    "Result",
+    "ResultStatus",
+    "Site",
+    "StoredInstance",
+    "Study",
+    "StudyReference",
+    "uid_from",
 ]
 
-
-class Finding(Fact):
-    """One thing found: a concept with a number and unit, a coded value, or text.
-
-    ``group`` joins findings that belong together (a structure, a lesion, a check) under one
-    heading and one TID 1501 measurement group.
-    """
-
-    concept: Code
-    value: Value
-    unit: Code | None = Field(None, description="UCUM; required for a number, dimensionless is `1`")
-    reference_range: Range | None = None
-    flag: Flag | None = None
-    site: Code | None = None
-    laterality: Code | None = None
-    tracking_id: str = ""
-    tracking_uid: str = ""
-    group: str = ""
-    comment: str = ""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_number_by_its_unit(cls, data: Any) -> Any:
-        """In JSON a number may stand as text, to keep its digits: with a unit it is one, else not."""
-        if isinstance(data, dict) and isinstance(data.get("value"), str) and data.get("unit") is not None:
-            try:
-                return data | {"value": Decimal(data["value"])}
-            except InvalidOperation:
-                raise ValueError("the value has a unit, so it must be a number") from None
-        return data
-
-    @model_validator(mode="after")
-    def _demand_a_unit(self) -> Finding:
-        if isinstance(self.value, Decimal) is not (self.unit is not None and self.unit.scheme == "UCUM"):
-            raise ValueError(
-                "a number needs a UCUM unit, and nothing else has one; a dimensionless one is "
-                '{"value": "1", "scheme": "UCUM", "meaning": "no units"}'
-            )
-        return self
-
-
-class Algorithm(Fact):
-    """Who computed the findings (TID 4019; OBX-17/18; FHIR Device)."""
-
-    name: str
-    version: str
-    manufacturer: str = ""
-    udi: str = ""
-
-
-class Artefact(Fact):
-    """A file that a processor made; ``path`` is filled in by the engine, never by the processor."""
-
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
-    media_type: Literal["image/png", "application/pdf", "application/dicom"]
-    title: str = ""
-    sha256: str = ""
-    path: Path | None = None
-
-    def read(self) -> bytes:
-        """The bytes, verified against the recorded digest."""
-        if self.path is None:
-            raise ValueError(f"artefact {self.name} has not been stored")
-        content = self.path.read_bytes()
-        if self.sha256 and hashlib.sha256(content).hexdigest() != self.sha256:
-            raise ValueError(f"artefact {self.name} does not match its digest")
-        return content
-
-
-class ResultStatus(StrEnum):
-    """Where a result stands in its life (HL7 table 0123, FHIR diagnostic-report-status)."""
-
-    PRELIMINARY = "preliminary"
-    FINAL = "final"
-    CORRECTED = "corrected"
-    RETRACTED = "retracted"
-    FAILED = "failed"
-
-
-class Report(Fact):
-    """What a processor says: the document `out/result.json`, versioned by ``version``."""
-
-    version: Literal["pons.result/1"] = "pons.result/1"
-    status: Literal["preliminary", "final"] = "final"
-    title: str = ""
-    findings: tuple[Finding, ...] = ()
-    narrative: str = ""
-    impression: str = ""
-    artefacts: tuple[Artefact, ...] = ()
-    algorithm: Algorithm
-    disclaimer: str = ""
-
-
-class Result(Fact):
-    """The canonical result: a report tied to its patient, order and study revision."""
-
-    result_id: str
-    site: str
-    route: str
-    status: ResultStatus
-    revision: int = 1
-    supersedes: str | None = Field(None, description="result_id of the result this one replaces")
-    produced_at: datetime
-    patient: Patient
-    order: Order
-    study: StudyReference
-    report: Report
-
-
-# ── working facts ───────────────────────────────────────────────────────────────────────────────
+DeliveryId = NewType("DeliveryId", str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,8 +229,6 @@ class Acknowledgement:
 
 
 _NAMESPACE = uuid.UUID("5b0f6c1e-6f0e-5d0c-9a55-706f6e730001")
-
-Uid = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=64)]
 
 
 def uid_from(*names: str) -> str:

@@ -20,6 +20,7 @@ from pynetdicom.pdu import A_ABORT_RQ, A_RELEASE_RP
 _ASSOCIATE_RQ, _P_DATA, _RELEASE_RQ, _ABORT = 1, 4, 5, 7
 _MAX_ASSOCIATE_RQ = 1 << 20  # bytes; 128 contexts with a dozen transfer syntaxes each are 100 kB
 _SLACK = 64  # bytes by which senders that count the PDU header overrun the maximum
+_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux alone has it
 LINGER = 2.0  # seconds for the peer to close first, so that it reads our last PDU (PS3.8 9.2, Sta13)
 
 UNEXPECTED_PDU, INVALID_PARAMETER, NOT_SPECIFIED = 2, 6, 0  # PS3.8 table 9-26
@@ -141,6 +142,10 @@ class PduSocket:
                 raise AssociationLost(error.strerror or type(error).__name__) from None
             if not count:
                 raise AssociationLost("closed by the peer")
+            if _QUICKACK is not None:
+                # A sender with Nagle's algorithm on keeps a PDU's body back until its header is
+                # acknowledged; the kernel forgets this setting with every delayed ACK.
+                self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
             filled += count
         return view
 

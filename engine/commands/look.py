@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
 
 def read(table: Path, work: Callable[[Connection], T]) -> T:
     """Run a query on the engine's database; raises PonsError when there is none yet."""
-    path = database_path(load(table))
+    path = database_path(load(table, surroundings=False))  # looking needs none of its secrets
     if not path.exists():
         raise PonsError(f"{path}: no database yet; start the engine with `pons run --table {table}` first")
     engine = connect(path)
