@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LEFT_BEHIND = shutil.ignore_patterns(
-    ".git", ".venv", "node_modules", "demo_received", "__pycache__", ".*_cache", "*.egg-info", ".hypothesis"
+    ".git", ".venv", "node_modules", "__pycache__", ".*_cache", "*.egg-info", ".hypothesis"
 )
 PORTS = ("8080", "11112", "11113", "2575", "8091", "8092")  # as in routes.yaml
 
@@ -61,7 +61,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], i
     (venv / ".stamp").touch()
     copy = Checkout(
         folder,
-        {**os.environ, "PATH": f"{venv / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": ""},
+        {**os.environ, "PATH": f"{venv / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(folder)},
         {port: str(free_port()) for port in PORTS},
     )
     table = folder / "routes.yaml"
