@@ -32,6 +32,7 @@ def check(reading: Reading, *, surroundings: bool = True) -> None:
         return
     _check_sites(reading)
     _check_listeners(reading)
+    _check_mounted(reading)
     for name, declared in reading.outbound.items():
         _check_known(reading, "sites", declared.settings.site, ("outbound", name, "site"), "site")
     _check_route_order(reading)
@@ -107,9 +108,29 @@ def _check_listeners(reading: Reading) -> None:
         if isinstance(listen, str) and ":" in listen:
             host, _, port = listen.rpartition(":")
             listeners.append((host, port, ("inbound", name, "listen"), f"inbound.{name}"))
+    for host, _, location, _ in listeners:
+        if host.strip("[]") in _EVERYWHERE:
+            reading.warn(
+                location,
+                "listens on every address of this machine; name the tunnel's address or a loopback one",
+            )
     for (host, port, _, holder), (other, same, location, _) in itertools.combinations(listeners, 2):
         if port == same and port != "0" and _collide(host.strip("[]"), other.strip("[]")):
             reading.complain(location, f"port {port} is taken by {holder}; choose another one")
+
+
+def _check_mounted(reading: Reading) -> None:
+    """Of two services under one path, the second would never be asked."""
+    holders: dict[str, str] = {}
+    for name, declared in reading.inbound.items():
+        path = getattr(declared.settings, "path", None)
+        if not isinstance(path, str):
+            continue
+        if path in holders:
+            reading.complain(
+                ("inbound", name, "path"), f"{path} is taken by inbound.{holders[path]}; choose another one"
+            )
+        holders.setdefault(path, name)
 
 
 def _collide(one: str, other: str) -> bool:
