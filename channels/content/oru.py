@@ -103,7 +103,8 @@ class _Message:
         self.zone: tzinfo = site_zone(profile.timezone or result.study.timezone)
         self.encoder = Encoder(profile.charset)
         self.control_id = _digits(f"MSH-10 {history.delivery_id}")
-        self.observations: list[str] = []
+        self.observations: list[str] = []  # OBX with their NTE
+        self.observed = 0  # OBX so far
         self.observed_at = self._time(result.study.started_at or result.produced_at)
         algorithm = result.report.algorithm
         made_by = " ".join(filter(None, (algorithm.name, algorithm.version)))
@@ -259,11 +260,11 @@ class _Message:
         extra: dict[int, Encoded] | None = None,
     ) -> None:
         text = self.encoder.text
-        number = 1 + sum(one.startswith("OBX|") for one in self.observations)
+        self.observed += 1
         if not sub_id and self.profile.version == "2.3.1":
             sub_id = "0"  # readers of 2.3.1 hold OBX-4 to be required
         fields = {
-            1: text(str(number)),
+            1: text(str(self.observed)),
             2: text(value_type),
             3: self._code(concept),
             4: text(sub_id),

@@ -7,6 +7,9 @@ object with the findings written out, so that there is always something to look 
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from channels.content import composite, picture
@@ -24,6 +27,7 @@ SERIES_NUMBER = 9902
 MAX_SIDE = 4096  # pixels
 MIN_WIDTH = 512  # so that a disclaimer can be read
 MAX_LINES = 60  # of a written-out summary
+LONGEST_LINE = 400  # characters, however narrow
 FONT_SIZE = 16  # pixels
 PADDING = 8
 
@@ -118,9 +122,9 @@ def _written(words: str, width: int, ink: tuple[int, int, int], paper: tuple[int
     from PIL import ImageDraw, ImageFont
 
     font = ImageFont.load_default(FONT_SIZE)
-    lines = _wrapped(words, font, width - 2 * PADDING)
+    lines = list(islice(_wrapped(words, font, width - 2 * PADDING), MAX_LINES + 1))
     if len(lines) > MAX_LINES:
-        lines = [*lines[: MAX_LINES - 1], f"({len(lines) - MAX_LINES + 1} more lines)"]
+        lines[MAX_LINES - 1 :] = ["(cut here)"]
     step = FONT_SIZE + 4
     image = PIL.Image.new("RGB", (width, step * len(lines) + 2 * PADDING), paper)
     draw = ImageDraw.Draw(image)
@@ -129,24 +133,28 @@ def _written(words: str, width: int, ink: tuple[int, int, int], paper: tuple[int
     return image
 
 
-def _wrapped(words: str, font: FreeTypeFont | BitmapFont, width: int) -> list[str]:
-    """Lines that fit; a word longer than a line is broken."""
-    lines = []
-    for paragraph in composite.text(words)[:20_000].splitlines():
+def _wrapped(words: str, font: FreeTypeFont | BitmapFont, width: int) -> Iterator[str]:
+    """Lines that fit, made one by one as they are asked for; a word longer than a line is broken."""
+
+    def fits(line: str) -> bool:
+        return len(line) <= LONGEST_LINE and font.getlength(line) <= width
+
+    for paragraph in composite.text(words).splitlines():
         line = ""
         for word in paragraph.split():
-            wanted = f"{line} {word}".strip()
-            if font.getlength(wanted) <= width:
-                line = wanted
+            if fits(f"{line} {word}".strip()):
+                line = f"{line} {word}".strip()
                 continue
             if line:
-                lines.append(line)
+                yield line
             line = word
-            while font.getlength(line) > width:
-                fitting = len(line) - 1
-                while fitting > 1 and font.getlength(line[:fitting]) > width:
-                    fitting -= 1
-                lines.append(line[:fitting])
-                line = line[fitting:]
-        lines.append(line)
-    return lines
+            while not fits(line):
+                end = _breaking_point(line, fits)
+                yield line[:end]
+                line = line[end:]
+        yield line
+
+
+def _breaking_point(word: str, fits: Callable[[str], bool]) -> int:
+    """How many characters of a word go on a line: as many as fit, one at least."""
+    return 1 + bisect_left(range(2, LONGEST_LINE), True, key=lambda end: not fits(word[:end]))

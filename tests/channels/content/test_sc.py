@@ -156,3 +156,14 @@ def test_a_long_summary_is_cut_and_says_so(full: Result, history: Any, read: Any
     report = full.report.model_copy(update={"artefacts": (), "findings": full.report.findings * 200})
     dataset = read(sc.render(full.model_copy(update={"report": report}), history()).parts[0])
     assert dataset.Rows < 2000
+
+
+def test_a_word_longer_than_a_line_is_broken_without_losing_a_letter() -> None:
+    from PIL import ImageFont
+
+    font = ImageFont.load_default(sc.FONT_SIZE)
+    words = "short " + "".join(chr(97 + n % 26) for n in range(2000)) + " end"
+    lines = list(sc._wrapped(words, font, 300))
+    assert "".join(lines).replace(" ", "") == words.replace(" ", "")
+    assert all(font.getlength(line) <= 300 for line in lines)
+    assert len(lines) < 120
