@@ -14,20 +14,25 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from io import BytesIO
-from typing import Any
 
-from pydicom import config
-from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.sequence import Sequence
-from pydicom.tag import Tag
 from pydicom.uid import UID, ExplicitVRLittleEndian
-from pydicom.valuerep import VR, validate_value
 
+from channels.content.attribute import (
+    code_item,
+    copy,
+    da,
+    issuer_item,
+    item,
+    put,
+    short,
+    sop_reference,
+    text,
+    tm,
+)
 from channels.content.coding import scheme_oid
 from channels.content.standing import BANNERS, aware, replaced, site_zone, told_status
-from engine.model import Code, History, InstanceReference, Issuer, Part, Result, uid_from
+from engine.model import History, InstanceReference, Part, Result, uid_from
 
 MEDIA_TYPE = "application/dicom"
 
@@ -74,10 +79,6 @@ UNPAIRED = frozenset(
     }
 )
 """Body parts (PS3.16 annex L) that have no side."""
-
-_TEXT_VRS = frozenset(["AS", "CS", "DA", "DS", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UT"])
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-_CONTROL_IN_TEXT = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]")
 
 
 def start(
@@ -147,8 +148,8 @@ def predecessor(result: Result, history: History) -> list[Dataset]:
 def copy_laterality(dataset: Dataset, result: Result) -> None:
     """Which part and side was imaged, for an image's series (C.7.3.1: Laterality is type 2C)."""
     header = result.study.header
-    _copy(dataset, header, "BodyPartExamined")
-    _copy(dataset, header, "Laterality")
+    copy(dataset, header, "BodyPartExamined")
+    copy(dataset, header, "Laterality")
     if "Laterality" not in dataset and dataset.get("BodyPartExamined") not in UNPAIRED:
         put(dataset, "Laterality", None)
 
@@ -163,11 +164,6 @@ def evidence(result: Result) -> list[Dataset]:
         return []
     members = [item(SeriesInstanceUID=uid, ReferencedSOPSequence=ones) for uid, ones in series.items()]
     return [item(StudyInstanceUID=result.study.study_instance_uid, ReferencedSeriesSequence=members)]
-
-
-def sop_reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
-    """A SOP Instance Reference Macro item (table 10-11)."""
-    return item(ReferencedSOPClassUID=sop_class_uid, ReferencedSOPInstanceUID=sop_instance_uid)
 
 
 def source_references(instances: Iterable[InstanceReference]) -> list[Dataset]:
@@ -193,7 +189,7 @@ def referenced_request(result: Result) -> list[Dataset]:
         RequestedProcedureCodeSequence=[code_item(order.procedure)] if order.procedure else [],
     )
     for keyword in ("RequestedProcedureID", "RequestedProcedureDescription"):
-        _copy(request, requested, keyword)
+        copy(request, requested, keyword)
     issuer = issuer_item(order.issuer_of_accession_number)
     if issuer:
         put(request, "IssuerOfAccessionNumberSequence", [issuer])
@@ -238,71 +234,10 @@ def finish(dataset: Dataset) -> Part:
     )
 
 
-# ── values ──────────────────────────────────────────────────────────────────────────────────────
-
-
-def put(dataset: Dataset, keyword: str, value: Any) -> None:
-    """Set an element without validation: what is put here is either legal or must stay as it is."""
-    vr = dictionary_VR(keyword)
-    if vr == VR.SQ:
-        value = Sequence(value)
-    tag = Tag(tag_for_keyword(keyword) or 0)
-    dataset.add(DataElement(tag, vr, value, validation_mode=config.IGNORE))
-
-
-def item(**values: Any) -> Dataset:
-    """A sequence item from keywords."""
-    made = Dataset()
-    for keyword, value in values.items():
-        put(made, keyword, value)
-    return made
-
-
-def code_item(code: Code) -> Dataset:
-    """A Code Sequence item (table 8.8-1); a value over 16 characters is a long one."""
-    keyword = "CodeValue" if len(code.value) <= 16 else "LongCodeValue"
-    return item(
-        **{keyword: short(code.value)},
-        CodingSchemeDesignator=short(code.scheme, 16),
-        CodeMeaning=short(code.meaning) or "unnamed",
-    )
-
-
-def issuer_item(issuer: Issuer) -> Dataset | None:
-    """An HL7v2 Hierarchic Designator item (table 10-17); None when there is no issuer."""
-    made = Dataset()
-    if issuer.namespace:
-        put(made, "LocalNamespaceEntityID", text(issuer.namespace))
-    if issuer.oid:
-        put(made, "UniversalEntityID", text(issuer.oid))
-        put(made, "UniversalEntityIDType", "ISO")
-    return made if len(made) else None
-
-
-def short(value: str, limit: int = 64) -> str:
-    """A legal LO or SH: no backslash, no control characters, at most ``limit`` characters."""
-    return _CONTROL.sub(" ", value).replace("\\", "/").strip()[:limit].strip()
-
-
-def text(value: str) -> str:
-    """A legal UT or UC: control characters only for lines (PS3.5 6.1.3)."""
-    return _CONTROL_IN_TEXT.sub("", value).rstrip()
-
-
 def local(moment: datetime, result: Result) -> datetime:
     """The moment on the clock that the study's own dates and times are on."""
     offset = _offset(result)
     return moment.astimezone(offset) if offset else aware(moment, site_zone(result.study.timezone))
-
-
-def da(moment: datetime) -> str:
-    """A DA."""
-    return moment.strftime("%Y%m%d")
-
-
-def tm(moment: datetime) -> str:
-    """A TM in whole seconds."""
-    return moment.strftime("%H%M%S")
 
 
 # ── modules ─────────────────────────────────────────────────────────────────────────────────────
@@ -324,7 +259,7 @@ def _offset(result: Result) -> timezone | None:
 
 def _carry_over(dataset: Dataset, result: Result) -> None:
     for keyword in CARRIED_OVER:
-        _copy(dataset, result.study.header, keyword)
+        copy(dataset, result.study.header, keyword)
 
 
 def _identify_patient(dataset: Dataset, result: Result) -> None:
@@ -352,7 +287,7 @@ def _identify_study(dataset: Dataset, result: Result) -> None:
         ("StudyTime", tm(started) if started else None),
         ("ReferringPhysicianName", str(order.requester) or None),
     ):
-        _copy(dataset, study.header, keyword)
+        copy(dataset, study.header, keyword)
         if keyword not in dataset:
             put(dataset, keyword, value)  # type 2: there, if need be empty
     if "StudyDescription" not in dataset and short(study.description):
@@ -378,50 +313,3 @@ def device_uid(result: Result) -> str:
     """A UID for the algorithm in this version."""
     algorithm = result.report.algorithm
     return uid_from("device", algorithm.manufacturer, algorithm.name, algorithm.version)
-
-
-def _copy(dataset: Dataset, header: Mapping[str, Any], keyword: str) -> None:
-    """Copy an attribute of a DICOM JSON header if it is there and legal."""
-    tag = Tag(tag_for_keyword(keyword) or 0)
-    element = _element(tag, header.get(f"{tag:08X}"))
-    if element is not None:
-        dataset.add(element)
-
-
-def _element(tag: Any, entry: Any) -> DataElement | None:
-    """A DICOM JSON attribute (PS3.18 F.2.2) as a data element; None when empty or not legal."""
-    if not isinstance(entry, Mapping):
-        return None
-    vr, values = entry.get("vr"), entry.get("Value")
-    if not isinstance(values, list) or not values:
-        return None
-    if vr == "SQ":
-        items = [made for one in values if isinstance(one, Mapping) and len(made := _item(one))]
-        return DataElement(tag, "SQ", Sequence(items)) if items else None
-    if vr not in _TEXT_VRS:
-        return None
-    plain = [_plain(vr, value) for value in values]
-    try:
-        for value in plain:
-            validate_value(vr, value, config.RAISE)
-        return DataElement(tag, vr, plain[0] if len(plain) == 1 else plain, validation_mode=config.IGNORE)
-    except (ValueError, TypeError, ArithmeticError):
-        return None
-
-
-def _item(attributes: Mapping[str, Any]) -> Dataset:
-    made = Dataset()
-    for key, entry in attributes.items():
-        if not re.fullmatch("[0-9A-Fa-f]{8}", str(key)) or int(key, 16) >> 16 & 1:
-            continue  # a private element without its creator means nothing
-        element = _element(Tag(int(key, 16)), entry)
-        if element is not None:
-            made.add(element)
-    return made
-
-
-def _plain(vr: str, value: Any) -> str:
-    if vr == "PN" and isinstance(value, Mapping):
-        groups = (str(value.get(key, "")) for key in ("Alphabetic", "Ideographic", "Phonetic"))
-        return "=".join(groups).rstrip("=")
-    return "" if value is None else str(value)

@@ -10,7 +10,7 @@ from decimal import Context, Decimal
 
 from pydicom.dataset import Dataset
 
-from channels.content.composite import code_item, item, put, sop_reference, text
+from channels.content.attribute import code_item, item, put, sop_reference, text
 from engine.model import Code
 
 CONTAINS = "CONTAINS"

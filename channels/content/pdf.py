@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from channels.content import composite, picture
+from channels.content.attribute import code_item, put, short
 from channels.content.coding import IMAGING_REPORT
 from channels.content.standing import BANNERS, aware, site_zone, told_status
 from channels.content.wording import range_text, unit_text, value_text
@@ -49,7 +50,6 @@ def render(result: Result, history: History) -> Payload:
         series_number=SERIES_NUMBER,
         title=result.report.title or "Report",
     )
-    put = composite.put
     put(dataset, "ConversionType", "WSD")
     put(dataset, "InstanceNumber", "1")
     put(dataset, "AcquisitionDateTime", None)
@@ -57,8 +57,8 @@ def render(result: Result, history: History) -> Payload:
     sources = composite.source_references(result.study.instances)
     if sources:
         put(dataset, "SourceInstanceSequence", sources)
-    put(dataset, "DocumentTitle", composite.short(result.report.title, 1024) or IMAGING_REPORT.meaning)
-    put(dataset, "ConceptNameCodeSequence", [composite.code_item(IMAGING_REPORT)])
+    put(dataset, "DocumentTitle", short(result.report.title, 1024) or IMAGING_REPORT.meaning)
+    put(dataset, "ConceptNameCodeSequence", [code_item(IMAGING_REPORT)])
     put(dataset, "VerificationFlag", "UNVERIFIED")
     before = composite.predecessor(result, history)
     if before:

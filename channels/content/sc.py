@@ -13,6 +13,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from channels.content import composite, picture
+from channels.content.attribute import put, text
 from channels.content.standing import BANNERS, told_status
 from channels.content.wording import finding_text
 from engine.model import History, Part, Payload, Result, ResultStatus
@@ -55,7 +56,6 @@ def _capture(result: Result, history: History, image: Image, title: str, number:
         series_number=SERIES_NUMBER,
         title=result.report.title or "Result",
     )
-    put = composite.put
     put(dataset, "ConversionType", "WSD")
     put(dataset, "InstanceNumber", str(number))
     put(dataset, "PatientOrientation", None)
@@ -63,7 +63,7 @@ def _capture(result: Result, history: History, image: Image, title: str, number:
     put(dataset, "ImageType", ["DERIVED", "SECONDARY"])
     put(dataset, "DateOfSecondaryCapture", dataset.ContentDate)
     put(dataset, "TimeOfSecondaryCapture", dataset.ContentTime)
-    comments = " - ".join(filter(None, (composite.text(title), composite.text(result.report.disclaimer))))
+    comments = " - ".join(filter(None, (text(title), text(result.report.disclaimer))))
     if comments:
         put(dataset, "ImageComments", comments[:10240])
     put(dataset, "BurnedInAnnotation", "YES")
@@ -139,7 +139,7 @@ def _wrapped(words: str, font: FreeTypeFont | BitmapFont, width: int) -> Iterato
     def fits(line: str) -> bool:
         return len(line) <= LONGEST_LINE and font.getlength(line) <= width
 
-    for paragraph in composite.text(words).splitlines():
+    for paragraph in text(words).splitlines():
         line = ""
         for word in paragraph.split():
             if fits(f"{line} {word}".strip()):

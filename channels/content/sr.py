@@ -13,6 +13,7 @@ from decimal import Decimal
 from pydicom.dataset import Dataset
 
 from channels.content import composite
+from channels.content.attribute import put
 from channels.content.coding import MEASUREMENT_GROUP, dcm, sct
 from channels.content.content_item import (
     CONTAINS,
@@ -82,7 +83,6 @@ def render(result: Result, history: History) -> Payload:
         series_number=SERIES_NUMBER,
         title=" - ".join(filter(None, (result.report.title, result.report.disclaimer))) or "Result",
     )
-    put = composite.put
     put(dataset, "ReferencedPerformedProcedureStepSequence", [])
     put(dataset, "InstanceNumber", "1")
     put(dataset, "CompletionFlag", "PARTIAL" if status is ResultStatus.PRELIMINARY else "COMPLETE")
@@ -210,7 +210,7 @@ def _observation(finding: Finding) -> Dataset:
     made = words(CONTAINS, finding.concept, value)
     modifiers = _modifiers(finding)
     if modifiers:
-        composite.put(made, "ContentSequence", modifiers)
+        put(made, "ContentSequence", modifiers)
     return made
 
 
