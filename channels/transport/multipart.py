@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 from python_multipart.multipart import parse_options_header
 
-_BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]")  # RFC 2046 5.1.1
+# RFC 2046 5.1.1, but for its limit of 70 characters: Orthanc sends two UUIDs, which makes 73.
+_LONGEST_BOUNDARY = 200
+_BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,\-./:=? ]{0,199}[0-9A-Za-z'()+_,\-./:=?]")
 
 
 class MalformedMultipart(ValueError):
@@ -71,7 +73,9 @@ class MultipartParser:
         """
         encoded = boundary.encode("latin-1", "replace")
         if not _BOUNDARY.fullmatch(encoded):
-            raise MalformedMultipart("the boundary must have 1 to 70 characters of RFC 2046 5.1.1")
+            raise MalformedMultipart(
+                f"the boundary must have 1 to {_LONGEST_BOUNDARY} characters of RFC 2046 5.1.1"
+            )
         self._delimiter = b"\r\n--" + encoded
         self._max_header = max_header
         self._max_parts = max_parts

@@ -169,7 +169,7 @@ REFUSED: list[tuple[str, Callable[[bytes], bytes], str, dict[str, str], int, str
         RELATED.replace("frontier", '"a<b"'),
         {},
         400,
-        "70 characters",
+        "200 characters",
     ),
     ("no closing boundary", lambda i: body(i, closing=b""), RELATED, {}, 400, "closing boundary"),
     ("not multipart", lambda i: i, "application/dicom", {}, 415, "multipart/related"),
