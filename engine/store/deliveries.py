@@ -176,14 +176,15 @@ def settle(
     )
     if lane.owner != claimed.owner or lane.fence != claimed.fence:
         return False
+    answer = " ".join(filter(None, (code, detail)))
     if next_at is not None and _overtaken(connection, head):
         state, reason = "superseded", "a newer version was queued before it went out"
     elif next_at is not None:
-        connection.execute(update(deliveries).where(deliveries.c.seq == head.seq).values(reason=detail))
+        connection.execute(update(deliveries).where(deliveries.c.seq == head.seq).values(reason=answer))
         _set_lane(connection, head.destination, head.order_key, due_at=next_at, owner=None)
         return True
     else:
-        state, reason = ("delivered" if outcome == "delivered" else "dead"), detail
+        state, reason = ("delivered" if outcome == "delivered" else "dead"), answer
     connection.execute(
         update(deliveries)
         .where(deliveries.c.seq == head.seq)

@@ -111,7 +111,7 @@ def test_a_refused_delivery_is_dead_with_its_reason_and_frees_its_lane(connectio
     deliveries.settle(connection, one, 1, outcome="refused", code="A900", detail="no such class")
     assert states(connection)["a"] == "dead"
     row = deliveries.of_study(connection, 1)[0]
-    assert row.reason == "no such class"
+    assert row.reason == "A900 no such class"
     (after,) = claim(connection, 1)
     assert after.delivery.delivery_id == "b"
 
