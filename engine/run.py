@@ -13,7 +13,7 @@ import fcntl
 import logging
 import os
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from engine.errors import ConfigurationError
 from engine.intake import DurableIntake
 from engine.processing import Processing
 from engine.spool import Spool
-from engine.store import deliveries, look
+from engine.store import deliveries, look, work
 from engine.store.database import Database
 from engine.store.migrate import migrate
 from engine.store.reconcile import reconcile
@@ -76,15 +76,7 @@ async def _assembled(table: Table, clock: Clock, data: Path, database: Database)
     node = f"{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     settings = table.engine
     spool = Spool(data, max_instance=settings.max_instance, min_free=settings.min_free)
-    leftovers = spool.collect_leftovers()
-    orphans = await asyncio.to_thread(reconcile, database, spool)
-    await database.write(lambda c: deliveries.free_all(c, clock.now()))
-    stranded = await database.read(lambda c: deliveries.stranded(c, list(table.outbound)))
-    for name, count in stranded.items():
-        logger.warning(
-            "deliveries wait for a destination that the table no longer has",
-            extra={"pons": {"destination": name, "count": count}},
-        )
+    await _take_over(database, spool, clock, table)
 
     # Each stage wakes the next; what is made later is looked up when it is needed.
     def decided() -> None:
@@ -156,18 +148,27 @@ async def _assembled(table: Table, clock: Clock, data: Path, database: Database)
             await stack.enter_async_context(_bound(listener, intake))
         port = await stack.enter_async_context(_served(app, settings.http))
         stack.callback(intake.drain)
-        logger.info(
-            "engine running",
-            extra={
-                "pons": {
-                    "table": table.version,
-                    "port": port,
-                    "what": f"{leftovers} leftovers, {orphans} orphans removed",
-                }
-            },
-        )
+        logger.info("engine running", extra={"pons": {"table": table.version, "port": port}})
         yield Running(port, database, assembly)
         logger.info("engine stopping")
+
+
+async def _take_over(database: Database, spool: Spool, clock: Clock, table: Table) -> None:
+    """Before anything runs: settle what an earlier process left, cleanly ended or not."""
+    leftovers = spool.collect_leftovers()
+    orphans = await asyncio.to_thread(reconcile, database, spool)
+    if leftovers or orphans:
+        what = "unfinished or unrecorded instances of an earlier run removed; none was acknowledged"
+        logger.warning(what, extra={"pons": {"count": leftovers + orphans}})
+    now = clock.now()
+    await database.write(lambda c: deliveries.free_all(c, now))
+    await database.write(lambda c: work.free_jobs(c, now))
+    stranded = await database.read(lambda c: deliveries.stranded(c, list(table.outbound)))
+    for name, count in stranded.items():
+        logger.warning(
+            "deliveries wait for a destination that the table no longer has",
+            extra={"pons": {"destination": name, "count": count}},
+        )
 
 
 def _outbound_context(table: Table, name: str, data: Path) -> OutboundContext:
@@ -208,8 +209,8 @@ async def _background(
     assembly: Assembly, decider: Decider, processing: Processing, dispatch: Dispatch
 ) -> AsyncIterator[None]:
     """The four loops behind the intake; deliveries under way get a moment to end."""
-    loops = [asyncio.create_task(part.run()) for part in (assembly, decider, processing)]
-    deliveries_loop = asyncio.create_task(dispatch.run())
+    loops = [asyncio.create_task(supervised(part.run)) for part in (assembly, decider, processing)]
+    deliveries_loop = asyncio.create_task(supervised(dispatch.run))
     try:
         yield
     finally:
@@ -220,6 +221,19 @@ async def _background(
         await asyncio.wait([deliveries_loop], timeout=DRAIN)
         deliveries_loop.cancel()
         await asyncio.gather(deliveries_loop, return_exceptions=True)
+
+
+async def supervised(run: Callable[[], Awaitable[None]], pause: float = 1.0) -> None:
+    """Run until it ends by itself; what breaks it is logged and it starts again after ``pause`` seconds.
+
+    A database that fails for a moment must not leave an engine that takes studies and sends nothing.
+    """
+    while True:
+        try:
+            return await run()
+        except Exception:
+            logger.exception("a part of the engine broke; starting it again")
+            await asyncio.sleep(pause)
 
 
 @contextlib.contextmanager

@@ -119,6 +119,11 @@ def extend_job(connection: Connection, job: Row[Any], due_at: float) -> bool:
     return bool(done.rowcount == 1)
 
 
+def free_jobs(connection: Connection, now: float) -> None:
+    """At the start of the only process on this database: no lease of an earlier one counts."""
+    connection.execute(update(jobs).where(jobs.c.state == "running").values(state="queued", due_at=now))
+
+
 def latest_result(connection: Connection, study_id: int, lineage: str) -> Row[Any] | None:
     """The result that a new one of this lineage would supersede."""
     return connection.execute(

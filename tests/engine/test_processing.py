@@ -238,3 +238,22 @@ async def test_a_destination_of_another_site_gets_nothing_whatever_the_table_say
     await made.close()
     assert made.queued() == {}
     assert "belongs to another site" in made.rows(holds)[0].reason
+
+
+async def test_a_run_that_a_crash_cut_off_is_taken_up_at_once_after_a_restart(
+    rig: Callable[[str], Rig],
+    intake: DurableIntake,
+    database: Database,
+    clock: object,
+    instance: Callable[..., bytes],
+    arrive: Callable,
+) -> None:
+    made = rig(writes())
+    await intake.accept(arrive(instance()))
+    await made.close()
+    now = clock.now()
+    await database.write(lambda c: work.claim_job(c, "dead", now, 60.0))
+    assert not await made.run(), "its lease still counts"
+    await database.write(lambda c: work.free_jobs(c, now))
+    assert await made.run()
+    assert [(row.state, row.attempts) for row in made.rows(jobs)] == [("done", 2)]

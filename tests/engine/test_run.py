@@ -12,7 +12,7 @@ import pytest
 
 from engine.config import load
 from engine.errors import ConfigurationError
-from engine.run import running
+from engine.run import running, supervised
 from engine.table import Table
 
 
@@ -85,3 +85,15 @@ async def test_a_taken_port_is_named_and_nothing_is_left_running(
     assert asyncio.all_tasks() == before
     async with running(table(**{taken: port})) as engine:  # and the folder is free again
         assert (await get(engine.http_port, "/healthz")).status_code == 200
+
+
+async def test_a_part_that_breaks_is_started_again_and_one_that_ends_is_left_alone() -> None:
+    runs = []
+
+    async def run() -> None:
+        runs.append(len(runs))
+        if len(runs) < 3:
+            raise RuntimeError("the database is away")
+
+    await supervised(run, pause=0)
+    assert runs == [0, 1, 2]
