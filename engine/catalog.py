@@ -1,6 +1,6 @@
 """The installed channel and processor types, found by their entry points.
 
-Enter: the entry points `pons.inbound`, `pons.outbound`, `pons.processor` of this environment.
+Enter: the entry points `pons.inbound`, `pons.outbound`, `pons.processor`, `pons.export` of this environment.
 Leave: names at no cost, and types loaded when a table first mentions them.
 """
 
@@ -9,17 +9,23 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, entry_points
 from typing import Literal
 
-from engine.channel import InboundType, OutboundType, ProcessorType
+from engine.channel import ExportType, InboundType, OutboundType, ProcessorType
 from engine.errors import ConfigurationError
 from engine.finding import did_you_mean, shown
 
-Kind = Literal["inbound", "outbound", "processor"]
+Kind = Literal["inbound", "outbound", "processor", "export"]
 
-_TYPES: dict[Kind, type] = {"inbound": InboundType, "outbound": OutboundType, "processor": ProcessorType}
+_TYPES: dict[Kind, type] = {
+    "inbound": InboundType,
+    "outbound": OutboundType,
+    "processor": ProcessorType,
+    "export": ExportType,
+}
 _WORDS: dict[Kind, str] = {
     "inbound": "channel type",
     "outbound": "channel type",
     "processor": "processor type",
+    "export": "format",
 }
 
 
@@ -51,6 +57,12 @@ class Catalog:
         """The processor with this name; ConfigurationError when there is none or it is broken."""
         found = self._load("processor", name)
         assert isinstance(found, ProcessorType)
+        return found
+
+    def export(self, name: str) -> ExportType:
+        """The file format with this name; ConfigurationError when there is none or it is broken."""
+        found = self._load("export", name)
+        assert isinstance(found, ExportType)
         return found
 
     def _load(self, kind: Kind, name: str) -> object:

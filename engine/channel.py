@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AETitle",
     "Duration",
+    "ExportType",
     "HostPort",
     "Inbound",
     "InboundContext",
@@ -46,6 +48,8 @@ __all__ = [
     "Intake",
     "Job",
     "Landing",
+    "Link",
+    "Links",
     "Mounted",
     "Outbound",
     "OutboundContext",
@@ -176,6 +180,26 @@ class InboundContext:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """A signed address at which the engine hands out one file of a result, for a time."""
+
+    name: str
+    media_type: str
+    url: str
+    expires: datetime
+    sha256: str = ""  # empty where the file is made when it is asked for
+
+
+Links = Callable[[Result, datetime], Sequence[Link]]
+"""Makes the links to everything of a result, valid until a moment; pure, and safe in any thread."""
+
+
+def no_links(_result: Result, _expires: datetime) -> Sequence[Link]:
+    """What an engine without a public address lends."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
 class OutboundContext:
     """What the engine lends an outbound channel."""
 
@@ -183,6 +207,7 @@ class OutboundContext:
     site: Site  # whom it delivers to
     ae_title: str = "PONS"  # our calling AE title
     work: Path | None = None  # a folder for what a rendering must file (large objects)
+    links: Links = no_links  # to the files of a result, where the engine has a public address
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +248,16 @@ class OutboundType:
     carries: Literal["result", "study"]
     settings: type[OutboundSettings]
     build: Callable[[Any, OutboundContext], Outbound]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportType:
+    """An installed file format of a result; ``EXPORT`` of its module, entry point group ``pons.export``."""
+
+    name: str
+    media_type: str
+    suffix: str  # with its dot
+    export: Callable[[Result], bytes]  # pure: the same result gives the same bytes
 
 
 @dataclass(frozen=True, slots=True)

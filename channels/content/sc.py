@@ -7,12 +7,10 @@ object with the findings written out, so that there is always something to look 
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterator
-from itertools import islice
+import re
 from typing import TYPE_CHECKING
 
-from channels.content import composite, picture
+from channels.content import composite, picture, typesetting
 from channels.content.attribute import put, text
 from channels.content.standing import BANNERS, told_status
 from channels.content.wording import finding_text
@@ -20,17 +18,17 @@ from engine.model import History, Part, Payload, Result, ResultStatus
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from PIL.ImageFont import FreeTypeFont
-    from PIL.ImageFont import ImageFont as BitmapFont
 
 SOP_CLASS_UID = "1.2.840.10008.5.1.4.1.1.7"
 SERIES_NUMBER = 9902
 MAX_SIDE = 4096  # pixels
 MIN_WIDTH = 512  # so that a disclaimer can be read
-MAX_LINES = 60  # of a written-out summary
-LONGEST_LINE = 400  # characters, however narrow
-FONT_SIZE = 16  # pixels
-PADDING = 8
+MAX_HEIGHT = 1400  # pixels of written words
+MAX_CHARACTERS = 10_000
+MARGIN = 8  # pixels left free at either side
+TEMPLATE = "band.typ"
+
+_LONG_WORD = re.compile(r"\S{30}(?=\S)")  # may be broken here, or it would not fit on a line
 
 
 def render(result: Result, history: History) -> Payload:
@@ -44,6 +42,12 @@ def render(result: Result, history: History) -> Payload:
         for number, (image, title) in enumerate(images, start=1)
     )
     return Payload(parts=parts, summary=f"SC, {len(parts)} image{'s' if len(parts) > 1 else ''}")
+
+
+def whole_picture(result: Result) -> Image:
+    """One picture outside DICOM: the first there is, or the summary; standing and disclaimer burned in."""
+    found = picture.pictures(result, MAX_SIDE)
+    return _annotated(found[0].image if found else _summary(result), result, result.status)
 
 
 def _capture(result: Result, history: History, image: Image, title: str, number: int) -> Part:
@@ -118,43 +122,16 @@ def _summary(result: Result) -> Image:
 
 
 def _written(words: str, width: int, ink: tuple[int, int, int], paper: tuple[int, int, int]) -> Image:
-    import PIL.Image
-    from PIL import ImageDraw, ImageFont
-
-    font = ImageFont.load_default(FONT_SIZE)
-    lines = list(islice(_wrapped(words, font, width - 2 * PADDING), MAX_LINES + 1))
-    if len(lines) > MAX_LINES:
-        lines[MAX_LINES - 1 :] = ["(cut here)"]
-    step = FONT_SIZE + 4
-    image = PIL.Image.new("RGB", (width, step * len(lines) + 2 * PADDING), paper)
-    draw = ImageDraw.Draw(image)
-    for number, line in enumerate(lines):
-        draw.text((PADDING, PADDING + number * step), line, fill=ink, font=font)
-    return image
-
-
-def _wrapped(words: str, font: FreeTypeFont | BitmapFont, width: int) -> Iterator[str]:
-    """Lines that fit, made one by one as they are asked for; a word longer than a line is broken."""
-
-    def fits(line: str) -> bool:
-        return len(line) <= LONGEST_LINE and font.getlength(line) <= width
-
-    for paragraph in text(words).splitlines():
-        line = ""
-        for word in paragraph.split():
-            if fits(f"{line} {word}".strip()):
-                line = f"{line} {word}".strip()
-                continue
-            if line:
-                yield line
-            line = word
-            while not fits(line):
-                end = _breaking_point(line, fits)
-                yield line[:end]
-                line = line[end:]
-        yield line
-
-
-def _breaking_point(word: str, fits: Callable[[str], bool]) -> int:
-    """How many characters of a word go on a line: as many as fit, one at least."""
-    return 1 + bisect_left(range(2, LONGEST_LINE), True, key=lambda end: not fits(word[:end]))
+    shown = text(words)
+    if len(shown) > MAX_CHARACTERS:
+        shown = shown[:MAX_CHARACTERS] + "\n(cut here)"
+    lines = [_LONG_WORD.sub("\\g<0>\u200b", " ".join(line.split())) for line in shown.splitlines()]
+    data = {
+        "lines": lines,
+        "width": width,
+        "height": MAX_HEIGHT,
+        "margin": MARGIN,
+        "ink": ink,
+        "paper": paper,
+    }
+    return typesetting.picture(TEMPLATE, data)
