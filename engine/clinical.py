@@ -132,6 +132,86 @@ Value = Annotated[
 ]
 
 
+Coordinate = Annotated[float, Field(allow_inf_nan=False)]
+Uid = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=64)]
+Coordinates = Annotated[tuple[Coordinate, ...], Field(min_length=2, max_length=30_000)]
+
+
+class PlanarRegion(Fact):
+    """A region or point on one image (SCOORD, PS3.3 C.18.6).
+
+    ``coordinates`` are column, row pairs in pixels of the image; the centre of the first pixel is
+    0.5, 0.5, as the Standard has it for sub-pixel positions.
+    """
+
+    kind: Literal["scoord"]
+    graphic_type: Literal["POINT", "MULTIPOINT", "POLYLINE", "CIRCLE", "ELLIPSE"]
+    coordinates: Coordinates
+    referenced_sop_instance_uid: Uid = Field(description="one of the study's own instances")
+    referenced_frame_number: int | None = Field(None, ge=1, description="of a multi-frame image")
+
+    @model_validator(mode="after")
+    def _count_points(self) -> PlanarRegion:
+        _count(self.graphic_type, self.coordinates, dimensions=2)
+        return self
+
+
+class SpatialRegion(Fact):
+    """A planar region or point in space (SCOORD3D, PS3.3 C.18.9); ``coordinates`` are x, y, z in mm."""
+
+    kind: Literal["scoord3d"]
+    graphic_type: Literal["POINT", "MULTIPOINT", "POLYLINE", "POLYGON", "ELLIPSE"]
+    coordinates: Coordinates
+    frame_of_reference_uid: Uid
+
+    @model_validator(mode="after")
+    def _count_points(self) -> SpatialRegion:
+        _count(self.graphic_type, self.coordinates, dimensions=3)
+        if self.graphic_type == "POLYGON" and self.coordinates[:3] != self.coordinates[-3:]:
+            raise ValueError("a POLYGON must end at the point it begins with")
+        return self
+
+
+class SegmentReference(Fact):
+    """A segment of a segmentation object: a volume, or with a frame number one plane of it.
+
+    ``series_instance_uid`` is that of the segmentation, which must be of the same study. The
+    source series is what was segmented; without it, the series of the study's first instance.
+    """
+
+    kind: Literal["segment"]
+    series_instance_uid: Uid
+    sop_class_uid: Uid
+    sop_instance_uid: Uid
+    segment_number: int = Field(ge=1, le=65535)
+    frame_number: int | None = Field(None, ge=1)
+    source_series_instance_uid: Uid | None = None
+
+
+_POINTS = {  # graphic type: fewest and most points (C.18.6.1.2, C.18.9.1.2)
+    "POINT": (1, 1),
+    "MULTIPOINT": (1, None),
+    "POLYLINE": (2, None),
+    "POLYGON": (4, None),
+    "CIRCLE": (2, 2),
+    "ELLIPSE": (4, 4),
+}
+
+
+def _count(graphic_type: str, coordinates: tuple[float, ...], *, dimensions: int) -> None:
+    points, rest = divmod(len(coordinates), dimensions)
+    fewest, most = _POINTS[graphic_type]
+    if rest or points < fewest or (most is not None and points > most):
+        wanted = f"{fewest}" if most == fewest else f"at least {fewest}"
+        raise ValueError(
+            f"{graphic_type} takes {wanted} point(s) of {dimensions} coordinates, "
+            f"not {len(coordinates)} coordinates"
+        )
+
+
+Roi = Annotated[PlanarRegion | SpatialRegion | SegmentReference, Field(discriminator="kind")]
+
+
 class Finding(Fact):
     """One thing found: a concept with a number and unit, a coded value, or text.
 
@@ -150,6 +230,7 @@ class Finding(Fact):
     tracking_uid: str = ""
     group: str = ""
     comment: str = ""
+    roi: Roi | None = Field(None, description="where it was measured: on an image, in space, a segment")
 
     @model_validator(mode="before")
     @classmethod

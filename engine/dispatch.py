@@ -147,6 +147,10 @@ class Dispatch:
         keeper = asyncio.create_task(self._keep_lease(claimed))
         try:
             payload = await self._payload(destination, claimed)
+            if not payload.parts:  # a retraction where nothing had arrived: told, and on record
+                await self._delivered(claimed, Acknowledgement("", "nothing to send"))
+                logger.info("nothing to send", extra={"pons": where})
+                return
             delivery = Delivery(
                 delivery_id=DeliveryId(head.delivery_id),
                 destination=name,
@@ -313,4 +317,5 @@ def _acknowledged(row: Any) -> Acknowledged:
         revision=row.study_revision,
         identifiers=tuple(part["identifier"] for part in parts),
         sop_class_uids=tuple(part["facts"].get("sop_class_uid", "") for part in parts),
+        series_instance_uids=tuple(part["facts"].get("series_instance_uid", "") for part in parts),
     )

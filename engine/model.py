@@ -26,10 +26,14 @@ from engine.clinical import (
     Order,
     Patient,
     PersonName,
+    PlanarRegion,
     Range,
     Report,
     Result,
     ResultStatus,
+    Roi,
+    SegmentReference,
+    SpatialRegion,
     StudyReference,
 )
 
@@ -57,12 +61,16 @@ __all__ = [
     "Patient",
     "Payload",
     "PersonName",
+    "PlanarRegion",
     "Range",
     "Receipt",
     "Report",
     "Result",
     "ResultStatus",
+    "Roi",
+    "SegmentReference",
     "Site",
+    "SpatialRegion",
     "StoredInstance",
     "Study",
     "StudyReference",
@@ -188,6 +196,7 @@ class Acknowledged:
     revision: int
     identifiers: tuple[str, ...]  # of its parts, in order
     sop_class_uids: tuple[str, ...] = ()
+    series_instance_uids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
