@@ -2,28 +2,22 @@
 
 Enter: a result and a clock. Leave: PDF bytes made by typst from report.typ, the same for the same
 input; and those bytes wrapped for the study's own hierarchy. Values reach the template as data
-(`sys.inputs`), never as source: no text of a result can become markup or read a file.
+never as source: no text of a result can become markup or read a file.
 """
 
 from __future__ import annotations
 
 import base64
-import json
 import re
 from datetime import datetime
-from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from channels.content import composite, picture
+from channels.content import composite, picture, typesetting
 from channels.content.attribute import code_item, put, short
 from channels.content.coding import IMAGING_REPORT
 from channels.content.standing import BANNERS, aware, site_zone, told_status
 from channels.content.wording import range_text, unit_text, value_text
 from engine.model import Finding, History, Payload, Result
-
-if TYPE_CHECKING:
-    import typst
 
 SOP_CLASS_UID = "1.2.840.10008.5.1.4.1.1.104.1"
 SERIES_NUMBER = 9903
@@ -31,7 +25,7 @@ MAX_PICTURE = 1600  # pixels of the longer side
 MAX_PICTURES = 4
 MAX_FINDINGS = 2000
 MAX_TEXT = 20_000  # characters of a narrative
-TEMPLATE = Path(__file__).with_name("report.typ")
+TEMPLATE = "report.typ"
 
 # Controls, and marks that reorder or hide text: on a page they would mislead the reader.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -71,24 +65,7 @@ def render(result: Result, history: History) -> Payload:
 
 def render_pdf(result: Result, rendered_at: datetime) -> bytes:
     """The report as PDF; ``result.status`` is shown as it stands, ``rendered_at`` is the PDF's date."""
-    import typst
-
-    return typst.compile(
-        TEMPLATE.read_bytes(),
-        format="pdf",
-        font_paths=_fonts(),
-        sys_inputs={"report": json.dumps(_page(result, rendered_at))},
-        timestamp=int(rendered_at.timestamp()),
-        pdf_tags=False,
-    )
-
-
-@lru_cache(maxsize=1)
-def _fonts() -> typst.Fonts:
-    """Searching the system's fonts takes longer than a page; once is enough."""
-    import typst
-
-    return typst.Fonts()
+    return typesetting.pdf(TEMPLATE, _page(result, rendered_at), int(rendered_at.timestamp()))
 
 
 def _page(result: Result, rendered_at: datetime) -> dict[str, Any]:

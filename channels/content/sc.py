@@ -24,7 +24,7 @@ SERIES_NUMBER = 9902
 MAX_SIDE = 4096  # pixels
 MIN_WIDTH = 512  # so that a disclaimer can be read
 MAX_HEIGHT = 1400  # pixels of written words
-MAX_CHARACTERS = 10_000
+MAX_CHARACTERS = 6000
 MARGIN = 8  # pixels left free at either side
 TEMPLATE = "band.typ"
 
