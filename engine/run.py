@@ -18,8 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from starlette.routing import BaseRoute
+
+from engine.artefact_links import ArtefactDoor, ArtefactLinks, installed_exports, signing_key
 from engine.assembly import Assembly, Quiet
-from engine.channel import Inbound, InboundContext, Mounted, OutboundContext, ProcessorContext
+from engine.channel import (
+    Inbound,
+    InboundContext,
+    Links,
+    Mounted,
+    OutboundContext,
+    ProcessorContext,
+    no_links,
+)
 from engine.clock import Clock, SteadyClock
 from engine.config import Directory, Table
 from engine.decide import Decider
@@ -77,6 +88,7 @@ async def _assembled(table: Table, clock: Clock, data: Path, database: Database)
     settings = table.engine
     spool = Spool(data, max_instance=settings.max_instance, min_free=settings.min_free)
     await _take_over(database, spool, clock, table)
+    links, doors = _artefact_links(table, data, database, clock)
 
     # Each stage wakes the next; what is made later is looked up when it is needed.
     def decided() -> None:
@@ -102,7 +114,7 @@ async def _assembled(table: Table, clock: Clock, data: Path, database: Database)
         clock,
         decider,
         {
-            name: Destination(d, d.type.build(d.settings, _outbound_context(table, name, data)))
+            name: Destination(d, d.type.build(d.settings, _outbound_context(table, name, data, links)))
             for name, d in table.outbound.items()
         },
         data=data,
@@ -129,6 +141,7 @@ async def _assembled(table: Table, clock: Clock, data: Path, database: Database)
         for name, d in table.inbound.items()
     }
     mounted = [route for c in channels.values() if isinstance(c, Mounted) for route in c.routes(intake)]
+    mounted += doors
     listeners: list[Any] = [c for c in channels.values() if not isinstance(c, Mounted)]
 
     async def readiness() -> list[str]:
@@ -171,10 +184,21 @@ async def _take_over(database: Database, spool: Spool, clock: Clock, table: Tabl
         )
 
 
-def _outbound_context(table: Table, name: str, data: Path) -> OutboundContext:
+def _artefact_links(
+    table: Table, data: Path, database: Database, clock: Clock
+) -> tuple[Links, list[BaseRoute]]:
+    """What makes links for channels, and what opens them; neither without a public address."""
+    if table.engine.public_url is None:
+        return no_links, []
+    key, exports = signing_key(data), installed_exports()
+    door = ArtefactDoor(database, clock, key, exports)
+    return ArtefactLinks(table.engine.public_url, key, exports).links, [door.route()]
+
+
+def _outbound_context(table: Table, name: str, data: Path, links: Links) -> OutboundContext:
     declared = table.outbound[name]
     return OutboundContext(
-        name, table.sites[declared.settings.site], table.engine.ae_title, data / "payloads"
+        name, table.sites[declared.settings.site], table.engine.ae_title, data / "payloads", links
     )
 
 

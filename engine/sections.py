@@ -12,6 +12,7 @@ import re
 import zoneinfo
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
@@ -58,6 +59,19 @@ def _check_address(value: Any) -> str:
         raise ValueError("must be one IP address, for example 10.90.7.2") from None
 
 
+def _check_public_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        whole = False
+    if not whole or not re.fullmatch(r"https?://[\w.:\[\]-]+(/[\w.~-]+)*/?", value, re.ASCII):
+        raise ValueError("must be an address such as https://pons.example, without user, query or fragment")
+    if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "::1", "localhost"):
+        raise ValueError("must begin with https://: who reads a link on its way can open it")
+    return value.rstrip("/")
+
+
 def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -68,6 +82,7 @@ def _sending(value: Any) -> Any:
 
 TimeZone = Annotated[str, AfterValidator(_check_zone)]
 Address = Annotated[str, BeforeValidator(_check_address, json_schema_input_type=str)]
+PublicUrl = Annotated[str, AfterValidator(_check_public_url)]
 Network = Annotated[str, BeforeValidator(_check_network, json_schema_input_type=str)]
 Words = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Status = Literal["preliminary", "final", "corrected", "retracted", "failed"]
@@ -85,6 +100,8 @@ class EngineSettings(Settings):
     """Where instances are kept."""
     http: HostPort = "127.0.0.1:8080"
     """HOST:PORT of the one HTTP server: DICOMweb, API, health, metrics."""
+    public_url: PublicUrl | None = None
+    """Where receivers reach that server, for example https://pons.example; without it no links are sent."""
     ae_title: AETitle = "PONS"
     """The engine's own AE title when it calls a peer."""
     max_instance: Size = 8 * 1024**3

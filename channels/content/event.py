@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Literal
 
 from channels.content.standing import aware, replaced, site_zone, told_status
+from engine.channel import Link
 from engine.model import Code, Finding, History, Issuer, Part, Payload, Range, Result
 
 MEDIA_TYPE = "application/json"
@@ -21,18 +23,19 @@ MAX_BYTES = 20_000
 MAX_NAME = 200  # bytes of JSON for an identifier, name or title
 MAX_TEXT = {"narrative": 3000, "impression": 1500, "disclaimer": 1000, "finding": 1000}
 MAX_SERIES = 20
+MAX_LINKS = 5000  # bytes of JSON
 
 Phi = Literal["none", "minimal", "full"]
 
 
-def render(result: Result, history: History, phi: Phi = "minimal") -> Payload:
+def render(result: Result, history: History, phi: Phi = "minimal", links: Sequence[Link] = ()) -> Payload:
     """One event.
 
     ``phi`` is what the receiver may see: *none* (UIDs, coded and numeric findings; no free text),
     *minimal* (with patient id and order numbers), *full* (with name, birth date, sex, requester,
-    study description).
+    study description). ``links`` are the addresses where the result's files can be fetched.
     """
-    event = _Event(result, history, phi)
+    event = _Event(result, history, phi, links)
     part = Part(identifier=event.identifier, media_type=MEDIA_TYPE, content=event.encode())
     return Payload(
         parts=(part,), summary=f"event result.{event.status.value}, {len(result.report.findings)} findings"
@@ -42,10 +45,11 @@ def render(result: Result, history: History, phi: Phi = "minimal") -> Payload:
 class _Event:
     """One event under construction."""
 
-    def __init__(self, result: Result, history: History, phi: Phi) -> None:
+    def __init__(self, result: Result, history: History, phi: Phi, links: Sequence[Link]) -> None:
         self.result = result
         self.history = history
         self.phi = phi
+        self.links = links if phi != "none" else ()  # behind a link stands the whole result
         self.status = told_status(result, history)
         digest = hashlib.sha256(f"webhook-id {history.delivery_id}".encode()).hexdigest()
         self.identifier = f"msg_{digest[:32]}"
@@ -65,6 +69,7 @@ class _Event:
             "data": data,
         }
         data["findings"] = []
+        data["links"] = self._links(min(MAX_LINKS, MAX_BYTES - len(_json(body)) - 400))
         room = MAX_BYTES - len(_json(body)) - 200  # for saying what was cut
         told: list[dict[str, Any]] = []
         for one in self._told_findings():
@@ -114,6 +119,21 @@ class _Event:
             }
         data |= {"disclaimer": self._text("disclaimer", report.disclaimer), "links": []}
         return data
+
+    def _links(self, room: int) -> list[dict[str, str]]:
+        """As many links as fit, in their order; an address is told whole or not at all."""
+        told: list[dict[str, str]] = []
+        for one in self.links:
+            link = {"name": one.name, "media_type": one.media_type, "url": one.url}
+            link["expires"] = one.expires.isoformat()
+            if one.sha256:
+                link["sha256"] = one.sha256
+            room -= len(_json(link)) + 1
+            if room < 0:
+                self.cut["links"] = {"shown": len(told), "of": len(self.links)}
+                break
+            told.append(link)
+        return told
 
     def _study(self) -> dict[str, Any]:
         study = self.result.study

@@ -11,11 +11,23 @@ import base64
 import binascii
 import hashlib
 import hmac
+from datetime import timedelta
 from time import time
 from typing import Literal
 
+from pydantic import Field
+
 from channels.transport.http import Endpoint, Url, failure, request, reveal
-from engine.channel import OutboundContext, OutboundSettings, OutboundType, Secret, Tls
+from engine.channel import (
+    Duration,
+    Links,
+    OutboundContext,
+    OutboundSettings,
+    OutboundType,
+    Secret,
+    Tls,
+    no_links,
+)
 from engine.errors import Refused, TryAgain
 from engine.model import Acknowledgement, Delivery, History, Part, Payload, Result, Study
 
@@ -35,13 +47,16 @@ class Settings(OutboundSettings):
     phi: Literal["none", "minimal", "full"] = "minimal"
     """What the receiver may see: `none` (UIDs and coded findings), `minimal` (with patient id and
     order numbers), `full` (with name, birth date, sex, requester and study description)."""
+    link_expiry: Duration = Field(7 * 86400.0, ge=60, le=366 * 86400.0)
+    """How long the links of an event open, counted from its rendering."""
 
 
 class Webhook:
     """Renders by `channels.content.event`, delivers by POST."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, links: Links = no_links) -> None:
         self._settings = settings
+        self._links = links
         self._endpoint = Endpoint(settings.url, settings.tls, settings.timeout)
 
     def render(self, subject: Result | Study, history: History) -> Payload:
@@ -49,7 +64,8 @@ class Webhook:
         from channels.content import event  # late: a table is checked without it
 
         assert isinstance(subject, Result)  # the type carries results
-        return event.render(subject, history, self._settings.phi)
+        links = self._links(subject, history.rendered_at + timedelta(seconds=self._settings.link_expiry))
+        return event.render(subject, history, self._settings.phi, links)
 
     async def deliver(self, payload: Payload, delivery: Delivery) -> Acknowledgement:
         """Post each event; returns when the endpoint took all of them."""
@@ -103,7 +119,7 @@ def signed_headers(webhook_id: str, body: bytes, key: bytes, now: float | None =
 
 def build(settings: Settings, context: OutboundContext) -> Webhook:
     """Make the channel; opens nothing."""
-    return Webhook(settings)
+    return Webhook(settings, context.links)
 
 
 CHANNEL = OutboundType("webhook", "result", Settings, build)

@@ -285,6 +285,24 @@ def acknowledged(connection: Connection, destination: str, lineage: str) -> Sequ
     ).all()
 
 
+def destinations_of(connection: Connection, study_id: int, lineage: str) -> Sequence[str]:
+    """Who was sent, or was to be sent, any version of a result, in the order of the first."""
+    return (
+        connection.execute(
+            select(deliveries.c.destination)
+            .where(
+                deliveries.c.study_id == study_id,
+                deliveries.c.lineage == lineage,
+                deliveries.c.result_id.is_not(None),
+            )
+            .group_by(deliveries.c.destination)
+            .order_by(func.min(deliveries.c.seq))
+        )
+        .scalars()
+        .all()
+    )
+
+
 def next_due(connection: Connection, destinations: Sequence[str]) -> float | None:
     """When the next lane comes due."""
     value: float | None = connection.execute(

@@ -139,6 +139,20 @@ def record_result(connection: Connection, **values: Any) -> None:
     connection.execute(insert(results).values(**values))
 
 
+def result_row(connection: Connection, result_id: str) -> Row[Any] | None:
+    """A result with all that is kept of it; None when there is none."""
+    return connection.execute(select(results).where(results.c.result_id == result_id)).one_or_none()
+
+
+def versions_of(connection: Connection, study_id: int, lineage: str) -> Sequence[Row[Any]]:
+    """Every version of one result, oldest first."""
+    return connection.execute(
+        select(results)
+        .where(results.c.study_id == study_id, results.c.lineage == lineage)
+        .order_by(results.c.revision)
+    ).all()
+
+
 def result_document(connection: Connection, result_id: str) -> dict[str, Any]:
     """The canonical document of a result."""
     document: dict[str, Any] = connection.execute(
