@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -14,9 +15,10 @@ TARGETS = {"demo", "run", "test", "check", "bench", "peers", "venv", "clean"}
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run make as if the environment were made."""
+    """Run make as if the environment were made, and as if no other make ran this test."""
     command = ["make", "--old-file=.venv/.stamp", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    outside = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, env=outside)
 
 
 def test_bare_make_lists_every_target() -> None:
