@@ -15,8 +15,9 @@ from typing import Any
 
 from pydicom.datadict import dictionary_VR, private_dictionary_VR, tag_for_keyword
 
+from engine.character_set import Repertoire
 from engine.element_source import Source
-from engine.element_value import BULK, Repertoire, value_of
+from engine.element_value import BULK, value_of
 from engine.errors import Rejected, RejectedReason
 
 MAX_VALUE = 1 << 16  # bytes of one wanted value; a longer one is counted, not read
