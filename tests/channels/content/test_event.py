@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from channels.content import event
+from engine.channel import Link
 from engine.model import Algorithm, History, InstanceReference, Patient, Result, ResultStatus
 
 Standing = Callable[..., tuple[Result, History]]
@@ -154,3 +156,44 @@ def test_no_result_is_too_large_for_an_event(full: Result, history: Any, charact
     content = event.render(result, history(), phi).parts[0].read()
     assert len(content) < event.MAX_BYTES
     assert json.loads(content)["data"]["cut"]["series"] == {"shown": 20, "of": 500}
+
+
+def made_links(count: int, address: str = "https://pons.example/artefacts/r") -> list[Link]:
+    expires = datetime(2026, 12, 1, 10, 5, tzinfo=UTC)
+    return [
+        Link(
+            f"file-{n}.png", "image/png", f"{address}/file-{n}.png?expires=1&signature=2", expires, "ab" * 32
+        )
+        for n in range(count)
+    ]
+
+
+def test_links_are_told_with_kind_end_and_digest(full: Result, history: Any) -> None:
+    part = event.render(full, history(), "minimal", made_links(2)).parts[0]
+    links = json.loads(part.read())["data"]["links"]
+    assert [one["name"] for one in links] == ["file-0.png", "file-1.png"]
+    assert links[0] == {
+        "name": "file-0.png",
+        "media_type": "image/png",
+        "url": "https://pons.example/artefacts/r/file-0.png?expires=1&signature=2",
+        "expires": "2026-12-01T10:05:00+00:00",
+        "sha256": "ab" * 32,
+    }
+
+
+def test_who_may_see_no_patient_gets_no_link_to_one(full: Result, history: Any) -> None:
+    part = event.render(full, history(), "none", made_links(2)).parts[0]
+    assert json.loads(part.read())["data"]["links"] == []
+
+
+@pytest.mark.parametrize("address", ["https://pons.example/a", "https://pons.example/" + "x" * 3000])
+def test_links_that_do_not_fit_are_left_out_whole_and_said(full: Result, history: Any, address: str) -> None:
+    words = "ü\n" * 20_000
+    report = full.report.model_copy(update={"narrative": words, "impression": words, "disclaimer": words})
+    crowded = full.model_copy(update={"report": report})
+    part = event.render(crowded, history(), "full", made_links(100, address)).parts[0]
+    data = json.loads(part.read())["data"]
+    assert len(part.read()) < 20_000
+    assert 0 < len(data["links"]) < 100
+    assert all(one["url"].endswith("&signature=2") for one in data["links"])
+    assert data["cut"]["links"] == {"shown": len(data["links"]), "of": 100}

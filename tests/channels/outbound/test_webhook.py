@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,9 +14,10 @@ from pydantic import ValidationError
 from standardwebhooks import Webhook
 from starlette.responses import Response
 
-from channels.outbound.webhook import Settings, signed_headers, signing_key
+from channels.outbound.webhook import CHANNEL, Settings, signed_headers, signing_key
+from engine.channel import Link, OutboundContext
 from engine.errors import Refused, TryAgain
-from engine.model import Delivery, History, Payload, Result
+from engine.model import Delivery, History, Payload, Result, Site
 from tests.contract.web import in_turn, receiving
 from tests.peers.webhook import WebhookReceiver
 
@@ -223,3 +225,29 @@ async def test_the_standard_webhooks_library_believes_it(
     assert [(call.verified, call.answered) for call in peer.calls] == [(True, 503), (True, 204)]
     assert {call.webhook_id for call in peer.calls} == {payload.parts[0].identifier}
     assert peer.accepted[0].event["type"] == "result.final"
+
+
+@pytest.mark.parametrize(("expiry", "days"), [(None, 7), ("36h", 1.5)])
+def test_links_expire_as_long_after_rendering_as_the_table_says(
+    result: Result, history: History, expiry: str | None, days: float
+) -> None:
+    asked: list[datetime] = []
+
+    def links(_result: Result, expires: datetime) -> list[Link]:
+        asked.append(expires)
+        return [Link("result.csv", "text/csv", "https://pons.example/x", expires)]
+
+    block = {"site": "st-marys", "url": "http://127.0.0.1:9/hook", **REFERENCE}
+    settings = Settings.model_validate(block | ({"link_expiry": expiry} if expiry else {}))
+    channel = CHANNEL.build(settings, OutboundContext("hook", Site("st-marys", "St. Mary's"), links=links))
+    first, again = (channel.render(result, history).parts[0].read() for _ in range(2))
+    assert first == again
+    assert asked == [history.rendered_at + timedelta(days=days)] * 2
+    assert json.loads(first)["data"]["links"][0]["name"] == "result.csv"
+
+
+@pytest.mark.parametrize("expiry", ["59s", "367d"])
+def test_a_link_that_opens_for_no_time_or_for_ever_is_refused(expiry: str) -> None:
+    block = {"site": "st-marys", "url": "http://127.0.0.1:9/hook", **REFERENCE, "link_expiry": expiry}
+    with pytest.raises(ValidationError, match="link_expiry"):
+        Settings.model_validate(block)

@@ -1,0 +1,1 @@
+"""One result of an invented patient in every format; the command `python -m examples.results`."""
