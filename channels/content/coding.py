@@ -54,6 +54,7 @@ def sct(value: str, meaning: str) -> Code:
 IMAGING_REPORT = ln("18748-4", "Diagnostic imaging study")
 NARRATIVE = ln("59776-5", "Procedure findings Narrative")
 IMPRESSION = ln("19005-8", "Radiology Imaging study [Impression] (narrative)")
+COMMENT = ln("48767-8", "Annotation comment [Interpretation] Narrative")
 DISCLAIMER = Code(value="disclaimer", scheme="99PONS", meaning="Disclaimer")
 STUDY_INSTANCE_UID = dcm("113014", "DICOM Study")
 MEASUREMENT_GROUP = dcm("125007", "Measurement Group")

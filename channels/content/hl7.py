@@ -3,25 +3,56 @@
 HL7 v2.5.1 chapter 2.7 (escape sequences), 2.14 (character sets). The five delimiters become
 `\\F\\ \\S\\ \\T\\ \\R\\ \\E\\`, control characters and line ends `\\Xhh\\`; a character that the
 message's character set lacks becomes `?` and is counted, so that the message can say so.
+
+In ISO IR87 a message shifts between ASCII and JIS X 0208 (ISO 2022). Every delimiter is written in
+ASCII, but the second byte of a Japanese character may look like one: such a message must be decoded
+before it is split. No character set used here ever yields the bytes of MLLP (0B, 1C, 0D).
 """
 
 from __future__ import annotations
 
 import re
-from typing import NewType
+from typing import Literal, NewType, get_args
 
 Encoded = NewType("Encoded", str)
 """Text that is already escaped: safe between delimiters."""
 
 EMPTY = Encoded("")
 
-CODECS = {
-    "": "ascii",
-    "ASCII": "ascii",
-    **{f"8859/{part}": f"iso8859_{part}" for part in (1, 2, 3, 4, 5, 6, 7, 8, 9, 15)},
-    "UNICODE UTF-8": "utf-8",
-}
-"""HL7 table 0211 as far as supported: MSH-18 -> Python codec."""
+Charset = Literal[
+    "UNICODE UTF-8",
+    "ASCII",
+    "8859/1",
+    "8859/2",
+    "8859/3",
+    "8859/4",
+    "8859/5",
+    "8859/6",
+    "8859/7",
+    "8859/8",
+    "8859/9",
+    "8859/15",
+    "ISO IR87",
+]
+"""HL7 table 0211 as far as it can be written."""
+
+CHARSETS: tuple[Charset, ...] = get_args(Charset)
+
+_CODECS = {"UNICODE UTF-8": "utf-8", "ASCII": "ascii", "ISO IR87": "iso2022_jp"}
+_JIS_ROMAN = b"\x1b(J"  # a repertoire of its own (ISO IR14), which ISO IR87 does not announce
+
+
+def codec_of(charset: str) -> str:
+    """The Python codec of a character set of table 0211; ValueError when it is not supported."""
+    if charset not in CHARSETS:
+        raise ValueError(f"no character set {charset!r}; one of {', '.join(CHARSETS)}")
+    return _CODECS.get(charset) or charset.replace("8859/", "iso8859_")
+
+
+def announced(charset: str) -> tuple[str, str]:
+    """MSH-18 and MSH-20, encoded: ISO IR87 is an alternate set beside ASCII, reached by ISO 2022."""
+    return ("~ISO IR87", "ISO 2022-1994") if charset == "ISO IR87" else (charset, "")
+
 
 _DELIMITERS = {"|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\", "\\": "\\E\\"}
 # Beside C0 and C1 controls: whatever a receiver's splitlines() could take for the end of a segment.
@@ -32,16 +63,12 @@ class Encoder:
     """Encodes values for one message in one character set."""
 
     def __init__(self, charset: str) -> None:
-        if charset not in CODECS:
-            raise ValueError(f"no character set {charset!r}; one of {', '.join(sorted(CODECS))}")
-        self.codec = CODECS[charset]
+        self.codec = codec_of(charset)
         self.lost = 0  # characters replaced because the character set lacks them
 
     def text(self, value: str) -> Encoded:
         """One value, escaped."""
-        try:
-            value.encode(self.codec)
-        except UnicodeEncodeError:
+        if not self._can_write(value):
             value = self._replaced(value)
         return Encoded(_SPECIAL.sub(self._escape, value))
 
@@ -57,16 +84,15 @@ class Encoder:
         found = match[0]
         return _DELIMITERS.get(found) or f"\\X{found.encode(self.codec).hex().upper()}\\"
 
+    def _can_write(self, value: str) -> bool:
+        try:
+            return _JIS_ROMAN not in value.encode(self.codec)
+        except UnicodeEncodeError:
+            return False
+
     def _replaced(self, value: str) -> str:
-        kept = []
-        for character in value:
-            try:
-                character.encode(self.codec)
-            except UnicodeEncodeError:
-                self.lost += 1
-                kept.append("?")
-            else:
-                kept.append(character)
+        kept = [character if self._can_write(character) else "?" for character in value]
+        self.lost += sum(one != character for one, character in zip(kept, value, strict=True))
         return "".join(kept)
 
 

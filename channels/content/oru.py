@@ -10,12 +10,11 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import Counter
-from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from decimal import Decimal
-from typing import Literal
 
 from channels.content.coding import (
+    COMMENT,
     DISCLAIMER,
     IMAGING_REPORT,
     IMPRESSION,
@@ -23,7 +22,8 @@ from channels.content.coding import (
     NARRATIVE,
     STUDY_INSTANCE_UID,
 )
-from channels.content.hl7 import EMPTY, Encoded, Encoder, join, segment
+from channels.content.hl7 import EMPTY, Encoded, Encoder, announced, join, segment
+from channels.content.oru_profile import Profile
 from channels.content.standing import BANNERS, aware, lineage_uid, site_zone, told_status
 from engine.model import (
     Code,
@@ -61,22 +61,6 @@ OBX_STATUS = {
 _NO_RESULT = (ResultStatus.RETRACTED, ResultStatus.FAILED)  # said in words too: few read OBX-11
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """How one receiver wants its messages."""
-
-    version: Literal["2.3.1", "2.4", "2.5.1"] = "2.5.1"
-    sending_application: str = "PONS"
-    sending_facility: str = ""
-    receiving_application: str = ""
-    receiving_facility: str = ""
-    charset: str = "UNICODE UTF-8"  # MSH-18, table 0211
-    accession_field: Literal["OBR-18", "OBR-20", "OBR-3", "ORC-3"] = "OBR-18"
-    timezone: str = ""  # IANA name; empty: the study's own site
-    processing_id: Literal["P", "T", "D"] = "P"
-    include_pdf: bool = False
-
-
 PLAIN = Profile()
 
 
@@ -100,6 +84,7 @@ class _Message:
         self.history = history
         self.profile = profile
         self.status = told_status(result, history)
+        self.told = result.model_copy(update={"status": self.status})
         self.zone: tzinfo = site_zone(profile.timezone or result.study.timezone)
         self.encoder = Encoder(profile.charset)
         self.control_id = _digits(f"MSH-10 {history.delivery_id}")
@@ -113,16 +98,31 @@ class _Message:
 
     def encode(self) -> bytes:
         """The segments in the order of ORU_R01."""
-        head = [self._pid(), self._orc(), self._obr()]
+        msh, pid, orc, obr = self._msh(), self._pid(), self._orc(), self._obr()
+        visit = segment("PV1", {2: self.encoder.text("O")}) if "PV1" in self.profile.segments else ""
         self._report_observations()
         lost = self.encoder.lost
-        note = f"{lost} characters that {self.profile.charset or 'ASCII'} lacks were replaced by ?"
-        notes = [self._note(1, note)] if lost else []
-        return "".join([self._msh(), *head, *notes, *self.observations]).encode(self.encoder.codec)
+        words = f"{lost} characters that {self.profile.charset} lacks were replaced by ?"
+        notes = []
+        if lost and "NTE" in self.profile.segments:
+            notes = [self._note(1, words)]
+        elif lost:
+            self._comment("", words)
+        order = orc if "ORC" in self.profile.segments else ""
+        text = "".join([msh, pid, visit, order, obr, *notes, *self.observations])
+        return text.encode(self.encoder.codec)
+
+    def _segment(self, name: str, fields: dict[int, Encoded]) -> str:
+        """A segment with what the table sets in it by itself."""
+        for override in self.profile.overrides:
+            if override.segment == name:
+                override.apply(fields, self.encoder, override.value(self.told, self._moment))
+        return segment(name, fields)
 
     def _msh(self) -> str:
         profile, text = self.profile, self.encoder.text
         structure = () if profile.version == "2.3.1" else ("ORU_R01",)
+        charset, handling = announced(profile.charset)
         fields = {
             3: text(profile.sending_application),
             4: text(profile.sending_facility),
@@ -133,9 +133,10 @@ class _Message:
             10: text(self.control_id),
             11: text(profile.processing_id),
             12: text(profile.version),
-            18: text(profile.charset),
+            18: Encoded(charset),
+            20: Encoded(handling),
         }
-        return segment("MSH", fields)
+        return self._segment("MSH", fields)
 
     def _pid(self) -> str:
         patient = self.result.patient
@@ -156,13 +157,13 @@ class _Message:
             7: self.encoder.text(patient.birth_date.strftime("%Y%m%d") if patient.birth_date else ""),
             8: self.encoder.text(patient.sex),
         }
-        return segment("PID", fields)
+        return self._segment("PID", fields)
 
     def _orc(self) -> str:
         placer, filler = self._order_numbers()
         if self.profile.accession_field == "ORC-3":
             filler = self._accession()
-        return segment("ORC", {1: self.encoder.text("RE"), 2: placer, 3: filler})
+        return self._segment("ORC", {1: self.encoder.text("RE"), 2: placer, 3: filler})
 
     def _obr(self) -> str:
         result, text = self.result, self.encoder.text
@@ -182,7 +183,7 @@ class _Message:
         place = self.profile.accession_field
         if place in ("OBR-18", "OBR-20"):
             fields[int(place[4:])] = text(result.order.accession_number)
-        return segment("OBR", fields)
+        return self._segment("OBR", fields)
 
     def _order_numbers(self) -> tuple[Encoded, Encoded]:
         """ORC/OBR-2 and -3; without an order the result is its own, numbered alike in every version."""
@@ -249,7 +250,15 @@ class _Message:
         places = [code.meaning for code in (finding.site, finding.laterality) if code]
         remarks = [", ".join(places), finding.comment]
         for number, remark in enumerate(filter(None, remarks), start=1):
-            self.observations.append(self._note(number, remark))
+            if "NTE" in self.profile.segments:
+                self.observations.append(self._note(number, remark))
+            else:
+                self._comment(sub_id, remark)
+
+    def _comment(self, sub_id: str, words: str) -> None:
+        """What an NTE would say, for who takes none; OBX-4 joins it to its group (7.4.2.4)."""
+        joined = ".".join(filter(None, (sub_id, str(self.observed + 1))))
+        self._observe("TX", COMMENT, joined, self.encoder.lines(words))
 
     def _observe(
         self,
@@ -282,8 +291,7 @@ class _Message:
     def _pdf(self) -> Encoded:
         from channels.content import pdf  # typst is heavy and rarely asked for here
 
-        told = self.result.model_copy(update={"status": self.status})
-        document = pdf.render_pdf(told, self.history.rendered_at)
+        document = pdf.render_pdf(self.told, self.history.rendered_at)
         encoded = base64.b64encode(document).decode("ascii")
         return self.encoder.component(
             self.profile.sending_application, "application", "pdf", "Base64", encoded
@@ -303,7 +311,10 @@ class _Message:
         return join("&", *(self.encoder.text(part) for part in parts))
 
     def _time(self, moment: datetime) -> Encoded:
-        return self.encoder.text(aware(moment, self.zone).strftime("%Y%m%d%H%M%S%z")[:19])
+        return self.encoder.text(self._moment(moment))
+
+    def _moment(self, moment: datetime) -> str:
+        return aware(moment, self.zone).strftime("%Y%m%d%H%M%S%z")[:19]
 
     def _person_name(self, name: PersonName) -> Encoded:
         """XPN, one repetition a group, XPN-8 telling which (table 0465)."""

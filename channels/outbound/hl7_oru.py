@@ -7,16 +7,14 @@ takes it once.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from pydantic import Field, ValidationInfo, field_validator
 
-from pydantic import Field
-
+from channels.content import hl7_override
+from channels.content.hl7 import Charset
+from channels.content.oru_profile import AccessionField, OptionalSegment, ProcessingId, Profile, Version
 from channels.transport import mllp
 from engine.channel import OutboundContext, OutboundSettings, OutboundType, Port, Tls
 from engine.model import Acknowledgement, Delivery, History, Payload, Result, Study
-
-if TYPE_CHECKING:
-    from channels.content import oru
 
 _NAMESPACE = r"^[^|^~\\&\x00-\x1f]{0,227}$"  # an HD: no delimiters of HL7, which nobody means
 
@@ -30,11 +28,11 @@ class Settings(OutboundSettings):
     """TCP port of the receiver; 2575 is registered for HL7."""
     tls: Tls | None = None
     """TLS towards the receiver; plain MLLP when absent, for use inside a tunnel."""
-    version: Literal["2.3.1", "2.4", "2.5.1"] = "2.5.1"
+    version: Version = "2.5.1"
     """HL7 version that MSH-12 announces."""
-    charset: Literal["UNICODE UTF-8", "8859/1", "8859/15", "ASCII"] = "UNICODE UTF-8"
+    charset: Charset = "UNICODE UTF-8"
     """Character set that MSH-18 announces and the message is encoded in."""
-    accession_field: Literal["OBR-18", "OBR-20", "OBR-3", "ORC-3"] = "OBR-18"
+    accession_field: AccessionField = "OBR-18"
     """Field that carries the accession number."""
     sending_application: str = Field("PONS", pattern=_NAMESPACE)
     """MSH-3."""
@@ -44,10 +42,40 @@ class Settings(OutboundSettings):
     """MSH-5."""
     receiving_facility: str = Field("", pattern=_NAMESPACE)
     """MSH-6; the site's key when empty."""
-    processing_id: Literal["P", "T", "D"] = "P"
+    processing_id: ProcessingId = "P"
     """MSH-11: production, training or debugging."""
     include_pdf: bool = False
     """Whether the PDF report travels in an OBX of type ED."""
+    segments: tuple[OptionalSegment, ...] = ("ORC", "NTE")
+    """Optional segments to send; without NTE comments travel as observations."""
+    set: dict[str, str] = Field(default_factory=dict)
+    """Fields to set: an address (`OBR-18`, `PID-3.4`) and text with facts in braces."""
+
+    @field_validator("segments")
+    @classmethod
+    def _check_segments(
+        cls, segments: tuple[OptionalSegment, ...], info: ValidationInfo
+    ) -> tuple[OptionalSegment, ...]:
+        if len(segments) != len(frozenset(segments)):
+            raise ValueError("a segment is named once")
+        if "ORC" not in segments and info.data.get("accession_field") == "ORC-3":
+            raise ValueError("accession_field is ORC-3, so ORC cannot be left out")
+        return segments
+
+    @field_validator("set")
+    @classmethod
+    def _check_set(cls, fields: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        version, segments = info.data.get("version", "2.5.1"), info.data.get("segments", ("ORC",))
+        for override in _overrides(fields, version):
+            if override.segment == "ORC" and "ORC" not in segments:
+                raise ValueError("a field of ORC is set, but `segments` leaves ORC out")
+        return fields
+
+
+def _overrides(fields: dict[str, str], version: str) -> tuple[hl7_override.Override, ...]:
+    """A component after the field it is in, whatever their order in the table."""
+    parsed = [hl7_override.parse(address, template, version) for address, template in fields.items()]
+    return tuple(sorted(parsed, key=lambda one: (one.segment, one.field, one.component)))
 
 
 class Hl7Oru:
@@ -65,10 +93,8 @@ class Hl7Oru:
         assert isinstance(subject, Result)  # the type carries results
         return oru.render(subject, history, self._profile())
 
-    def _profile(self) -> oru.Profile:
-        from channels.content import oru
-
-        return oru.Profile(
+    def _profile(self) -> Profile:
+        return Profile(
             version=self._settings.version,
             sending_application=self._settings.sending_application,
             sending_facility=self._settings.sending_facility,
@@ -79,6 +105,8 @@ class Hl7Oru:
             timezone=self._site.timezone,
             processing_id=self._settings.processing_id,
             include_pdf=self._settings.include_pdf,
+            segments=self._settings.segments,
+            overrides=_overrides(self._settings.set, self._settings.version),
         )
 
     async def deliver(self, payload: Payload, delivery: Delivery) -> Acknowledgement:

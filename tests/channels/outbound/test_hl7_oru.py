@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import hl7
 import pytest
 from pydantic import ValidationError
 
 from channels.outbound.hl7_oru import Settings
 from engine.errors import Refused, TryAgain
-from engine.model import Delivery, DeliveryId, History, Result
+from engine.model import Delivery, DeliveryId, History, PersonName, Result
 from tests.peers.mllp import MllpServer
 
 PEER = {"host": "127.0.0.1", "port": 2575}
@@ -98,6 +99,14 @@ def test_the_message_control_id_is_the_deliverys(
         ({"accession_field": "OBR-4"}, "OBR-18"),
         ({"receiving_application": "RIS|X"}, "match pattern"),  # would add a field
         ({"receiving_application": "RIS\rX"}, "match pattern"),  # would add a segment
+        ({"charset": "ISO IR88"}, "ISO IR87"),
+        ({"segments": ["ZDS"]}, "PV1"),
+        ({"segments": ["NTE", "NTE"]}, "a segment is named once"),
+        ({"segments": ["NTE"], "accession_field": "ORC-3"}, "ORC cannot be left out"),
+        ({"segments": ["NTE"], "set": {"ORC-9": "x"}}, "`segments` leaves ORC out"),
+        ({"set": {"OBR-18": "{order.accession}"}}, "did you mean {order.accession_number}"),
+        ({"set": {"MSH-10": "1"}}, "MSH-10 cannot be set"),
+        ({"version": "2.3.1", "set": {"OBR-46": "x"}}, "OBR of version 2.3.1 ends with OBR-45"),
     ],
 )
 def test_a_block_that_cannot_be_meant_is_refused(block: dict[str, Any], words: str) -> None:
@@ -105,6 +114,72 @@ def test_a_block_that_cannot_be_meant_is_refused(block: dict[str, Any], words: s
         Settings.model_validate({"site": "st-marys", **PEER, **block})
 
     assert words in str(caught.value.errors()[0]["msg"])
+
+
+def names(payload: Any) -> list[str]:
+    return [row.split(b"|")[0].decode() for row in payload.parts[0].read().split(b"\r")[:-1]]
+
+
+@pytest.mark.parametrize(
+    ("segments", "first"),
+    [
+        (["ORC", "NTE"], ["MSH", "PID", "ORC", "OBR"]),
+        (["ORC", "PV1"], ["MSH", "PID", "PV1", "ORC", "OBR"]),
+        ([], ["MSH", "PID", "OBR", "OBX"]),
+    ],
+)
+def test_a_receiver_gets_the_segments_it_takes(
+    make: Callable[..., Any], result: Result, history: History, segments: list[str], first: list[str]
+) -> None:
+    payload = make("hl7_oru", **PEER, segments=segments).render(result, history)
+    assert names(payload)[:4] == first[:4]
+    assert ("NTE" in names(payload)) <= ("NTE" in segments)
+    if "PV1" in segments:
+        assert b"\rPV1||O\r" in payload.parts[0].read()
+
+
+def test_without_notes_a_comment_travels_as_an_observation(
+    make: Callable[..., Any], result: Result, history: History
+) -> None:
+    finding = result.report.findings[0].model_copy(update={"comment": "seen twice\nlook | again"})
+    report = result.report.model_copy(update={"findings": (finding,)})
+    commented = result.model_copy(update={"report": report})
+    rows = [
+        make("hl7_oru", **PEER, segments=segments).render(commented, history).parts[0].read().split(b"\r")
+        for segments in (["NTE"], [])
+    ]
+    assert [row for row in rows[0] if row.startswith(b"NTE|")][-1] == b"NTE|1|L|seen twice~look \\F\\ again"
+    [comment] = [row.split(b"|") for row in rows[1] if b"|48767-8^" in row]
+    assert (comment[2], comment[5]) == (b"TX", b"seen twice~look \\F\\ again")
+
+
+def test_the_table_sets_fields_by_itself(make: Callable[..., Any], result: Result, history: History) -> None:
+    fields = {"MSH-6.2": "1.2.3", "MSH-6": "HIS|1", "OBR-19": "{order.accession_number}"}
+    payload = make("hl7_oru", **PEER, set=fields).render(result, history)
+    assert header(payload)[6] == "HIS\\F\\1^1.2.3"  # the field first, then its component
+    [row] = [row.split(b"|") for row in payload.parts[0].read().split(b"\r") if row.startswith(b"OBR|")]
+    assert row[19] == result.order.accession_number.encode()
+
+
+@pytest.mark.peers
+async def test_python_hl7_receives_japanese_in_iso_2022(
+    make: Callable[..., Any],
+    result: Result,
+    history: History,
+    delivery: Delivery,
+    hl7_mllp_server: Callable[..., MllpServer],
+) -> None:
+    name = PersonName.parse("Yamada^Tarou=山田^淫緯")  # second bytes that are | and ^
+    patient = result.patient.model_copy(update={"name": name})
+    peer = hl7_mllp_server(("AA",))
+    channel = make("hl7_oru", host="127.0.0.1", port=peer.port, charset="ISO IR87")
+    payload = channel.render(result.model_copy(update={"patient": patient}), history)
+    assert (await channel.deliver(payload, delivery)).code == "AA"
+
+    [received] = peer.received
+    assert received == payload.parts[0].read()
+    message = hl7.parse(received.decode("iso2022_jp"))
+    assert str(message["PID.F5.R2.C2"]) == "淫緯"
 
 
 @pytest.mark.peers
