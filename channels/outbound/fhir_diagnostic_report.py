@@ -14,10 +14,19 @@ import asyncio
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
-from channels.outbound.http_authentication import Authentication, Bearer, NoAuthentication, authorization
+from pydantic import Field
+
+from channels.outbound.http_authentication import (
+    BY_NAME,
+    Basic,
+    Bearer,
+    NoAuthentication,
+    authorization,
+)
+from channels.outbound.smart_backend import SmartBackend, Tokens
 from channels.transport.http import Answer, Endpoint, Url, failure, request
 from engine.channel import OutboundContext, OutboundSettings, OutboundType, Tls
 from engine.errors import PonsError, Refused, TryAgain
@@ -28,6 +37,11 @@ _TAKEN = (200, 201)
 _ISSUE_CODE = re.compile(r"[a-z\-]{2,32}")  # ValueSet issue-type
 _PATH = re.compile(r"[A-Za-z][A-Za-z0-9.\[\]]{0,120}")  # OperationOutcome.issue.expression
 _STATUS = re.compile(r"[1-5]\d\d")
+
+
+Authentication = Annotated[
+    Annotated[NoAuthentication | Bearer | Basic | SmartBackend, Field(discriminator="type")], BY_NAME
+]
 
 
 class Settings(OutboundSettings):
@@ -50,6 +64,10 @@ class FhirDiagnosticReport:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._endpoint = Endpoint(settings.url, settings.tls, settings.timeout)
+        auth = settings.auth
+        self._tokens = (
+            Tokens(auth, settings.tls, settings.timeout) if isinstance(auth, SmartBackend) else None
+        )
 
     def render(self, subject: Result | Study, history: History) -> Payload:
         """The resources of a result, their identifiers derived from its lineage and this delivery."""
@@ -90,16 +108,25 @@ class FhirDiagnosticReport:
     async def _send(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
-        """One request; a 401 is met once with the token as it is now, which may have been renewed."""
+        """One request; a 401 is met once with a new token, or with the one the file holds by now."""
         common = {"Accept": _MEDIA_TYPE, **(headers or {})}
         if body is not None:
             common["Content-Type"] = _MEDIA_TYPE
-        credentials = authorization(self._settings.auth)
+        credentials = await self._authorization()
         answer = await request(self._endpoint, method, path, headers={**common, **credentials}, body=body)
-        renewed = authorization(self._settings.auth)
-        if answer.status == 401 and isinstance(self._settings.auth, Bearer) and renewed != credentials:
-            answer = await request(self._endpoint, method, path, headers={**common, **renewed}, body=body)
+        if answer.status == 401 and isinstance(self._settings.auth, Bearer | SmartBackend):
+            renewed = await self._authorization(rejected=credentials["Authorization"])
+            if renewed != credentials:
+                answer = await request(self._endpoint, method, path, headers={**common, **renewed}, body=body)
         return answer
+
+    async def _authorization(self, rejected: str = "") -> dict[str, str]:
+        auth = self._settings.auth
+        if not isinstance(auth, SmartBackend):
+            return authorization(auth)
+        assert self._tokens is not None
+        token = await self._tokens.token(rejected.removeprefix("Bearer "))
+        return {"Authorization": f"Bearer {token}"}
 
     async def _holds(self, path: str, identifier: str) -> bool:
         answer = await self._send("GET", f"{path}?identifier={identifier}&_summary=count")

@@ -45,9 +45,10 @@ def _expand(value: Any) -> Any:
     return {"type": value} if isinstance(value, str) else value
 
 
-Authentication = Annotated[
-    Annotated[NoAuthentication | Bearer | Basic, Field(discriminator="type")], BeforeValidator(_expand)
-]
+BY_NAME = BeforeValidator(_expand)
+"""Lets a kind without fields be written as its name alone."""
+
+Authentication = Annotated[Annotated[NoAuthentication | Bearer | Basic, Field(discriminator="type")], BY_NAME]
 
 
 def authorization(authentication: Authentication) -> dict[str, str]:
