@@ -26,6 +26,9 @@ needs dcmtk storescu
 needs orthanc Orthanc
 needs orthanc-dicomweb /usr/share/orthanc/plugins/libOrthancDicomWeb.so /usr/lib/orthanc/libOrthancDicomWeb.so
 needs dicom3tools dciodvfy
+needs default-jre-headless java
+needs libpixelmed-java /usr/share/java/pixelmed.jar
+needs libbsh-java /usr/share/java/bsh.jar
 needs poppler-utils pdftotext
 needs nodejs node
 needs npm npm

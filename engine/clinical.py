@@ -175,8 +175,9 @@ class SpatialRegion(Fact):
 class SegmentReference(Fact):
     """A segment of a segmentation object: a volume, or with a frame number one plane of it.
 
-    ``series_instance_uid`` is that of the segmentation, which must be of the same study. The
-    source series is what was segmented; without it, the series of the study's first instance.
+    ``series_instance_uid`` is that of the segmentation, which must be of the same study. What was
+    segmented is the source series, by default that of the study's first instance; a plane names
+    the one source image it lies on (PS3.16 TID 1410 row 8, TID 1411 row 12).
     """
 
     kind: Literal["segment"]
@@ -184,8 +185,15 @@ class SegmentReference(Fact):
     sop_class_uid: Uid
     sop_instance_uid: Uid
     segment_number: int = Field(ge=1, le=65535)
-    frame_number: int | None = Field(None, ge=1)
+    frame_number: int | None = Field(None, ge=1, description="of the segmentation: one plane, no volume")
     source_series_instance_uid: Uid | None = None
+    source_sop_instance_uid: Uid | None = Field(None, description="with frame_number: the image it lies on")
+
+    @model_validator(mode="after")
+    def _demand_the_image_of_a_plane(self) -> SegmentReference:
+        if (self.frame_number is None) is not (self.source_sop_instance_uid is None):
+            raise ValueError("frame_number and source_sop_instance_uid belong together")
+        return self
 
 
 _POINTS = {  # graphic type: fewest and most points (C.18.6.1.2, C.18.9.1.2)

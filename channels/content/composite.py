@@ -154,16 +154,21 @@ def copy_laterality(dataset: Dataset, result: Result) -> None:
         put(dataset, "Laterality", None)
 
 
-def evidence(result: Result) -> list[Dataset]:
-    """All source instances in the Hierarchical SOP Instance Reference Macro (table C.17-3)."""
+def evidence(result: Result, further: Iterable[InstanceReference] = ()) -> list[Dataset]:
+    """All source instances, and ``further`` ones, as hierarchical references (table C.17-3)."""
+    return hierarchy(result.study.study_instance_uid, dict.fromkeys((*result.study.instances, *further)))
+
+
+def hierarchy(study_instance_uid: str, instances: Iterable[InstanceReference]) -> list[Dataset]:
+    """Instances of one study in the Hierarchical SOP Instance Reference Macro (table C.17-3)."""
     series: dict[str, list[Dataset]] = {}
-    for one in result.study.instances:
+    for one in instances:
         reference = sop_reference(one.sop_class_uid, one.sop_instance_uid)
         series.setdefault(one.series_instance_uid, []).append(reference)
     if not series:
         return []
     members = [item(SeriesInstanceUID=uid, ReferencedSOPSequence=ones) for uid, ones in series.items()]
-    return [item(StudyInstanceUID=result.study.study_instance_uid, ReferencedSeriesSequence=members)]
+    return [item(StudyInstanceUID=study_instance_uid, ReferencedSeriesSequence=members)]
 
 
 def source_references(instances: Iterable[InstanceReference]) -> list[Dataset]:

@@ -6,6 +6,7 @@ as far as a DS of 16 characters can.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Context, Decimal
 
 from pydicom.dataset import Dataset
@@ -18,6 +19,8 @@ HAS_OBS_CONTEXT = "HAS OBS CONTEXT"
 HAS_CONCEPT_MOD = "HAS CONCEPT MOD"
 HAS_PROPERTIES = "HAS PROPERTIES"
 HAS_ACQ_CONTEXT = "HAS ACQ CONTEXT"
+INFERRED_FROM = "INFERRED FROM"
+SELECTED_FROM = "SELECTED FROM"
 
 NO_UNITS = Code(value="1", scheme="UCUM", meaning="no units")
 MAX_DS = 16  # characters, PS3.5 table 6.2-1
@@ -72,10 +75,56 @@ def number(
     return made
 
 
-def image(sop_class_uid: str, sop_instance_uid: str, children: list[Dataset]) -> Dataset:
-    """An IMAGE, as an entry of an image library."""
-    made = _item(CONTAINS, "IMAGE", None, children)
+def image(
+    sop_class_uid: str,
+    sop_instance_uid: str,
+    children: list[Dataset] | None = None,
+    *,
+    relationship: str = CONTAINS,
+    concept: Code | None = None,
+    frame: int | None = None,
+    segment: int | None = None,
+) -> Dataset:
+    """An IMAGE (C.18.4), of one frame or one segment where a number is given."""
+    made = _item(relationship, "IMAGE", concept, children or [])
+    reference = sop_reference(sop_class_uid, sop_instance_uid)
+    if frame is not None:
+        put(reference, "ReferencedFrameNumber", str(frame))
+    if segment is not None:
+        put(reference, "ReferencedSegmentNumber", segment)
+    put(made, "ReferencedSOPSequence", [reference])
+    return made
+
+
+def composite_reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
+    """A COMPOSITE (C.18.3): an object that is no image."""
+    made = _item(CONTAINS, "COMPOSITE", None, [])
     put(made, "ReferencedSOPSequence", [sop_reference(sop_class_uid, sop_instance_uid)])
+    return made
+
+
+def scoord(
+    relationship: str, concept: Code, graphic_type: str, coordinates: Sequence[float], selected_from: Dataset
+) -> Dataset:
+    """An SCOORD (C.18.6); coordinates are column, row pairs in pixels of the image it is selected from."""
+    made = _item(relationship, "SCOORD", concept, [selected_from])
+    put(made, "GraphicType", graphic_type)
+    put(made, "GraphicData", list(coordinates))
+    return made
+
+
+def scoord3d(
+    relationship: str,
+    concept: Code,
+    graphic_type: str,
+    coordinates: Sequence[float],
+    frame_of_reference_uid: str,
+) -> Dataset:
+    """An SCOORD3D (C.18.9); coordinates are x, y, z in mm."""
+    made = _item(relationship, "SCOORD3D", concept, [])
+    put(made, "GraphicType", graphic_type)
+    put(made, "GraphicData", list(coordinates))
+    put(made, "ReferencedFrameOfReferenceUID", frame_of_reference_uid)
     return made
 
 

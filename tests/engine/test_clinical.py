@@ -55,7 +55,7 @@ SEGMENT = {
         (scoord3d("POLYGON", 12), SpatialRegion),
         (scoord3d("ELLIPSE", 12), SpatialRegion),
         (SEGMENT, SegmentReference),
-        (SEGMENT | {"frame_number": 4, "source_series_instance_uid": "1.2.7"}, SegmentReference),
+        (SEGMENT | {"frame_number": 4, "source_sop_instance_uid": "1.2.7"}, SegmentReference),
     ],
 )
 def test_a_region_survives_json(roi: dict[str, Any], kind: type) -> None:
@@ -83,6 +83,7 @@ def test_a_region_survives_json(roi: dict[str, Any], kind: type) -> None:
         (scoord3d("POLYGON", 12, coordinates=[*range(12)]), "must end at the point it begins with"),
         (scoord3d("CIRCLE", 6), "Input should be"),  # only on an image
         (SEGMENT | {"segment_number": 0}, "greater than or equal to 1"),
+        (SEGMENT | {"frame_number": 4}, "belong together"),
         (SEGMENT | {"kind": "mesh"}, "does not match any of the expected tags"),
         (SEGMENT | {"coordinates": [1, 2]}, "not permitted"),
     ],

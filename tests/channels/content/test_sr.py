@@ -63,10 +63,10 @@ def test_dsrdump_reads_every_finding(full: Result, history: Any, tool: Any) -> N
         '(in-plane,99PONS,"In-plane resolution")="1.60" (mm,UCUM,"millimeter")',
         '(118565006,SCT,"Volume")="3.50" (mL,UCUM,"milliliter")',
         '(protocol-check,99PONS,"Protocol check")=(out-of-protocol,99PONS,"Out of protocol")',
-        '(371933006,SCT,"Normal Range Upper Limit")="2.15"',
-        '(121402,DCM,"Normality")=(62482003,SCT,"Low")',
+        '(121407,DCM,"Normal Range description")="1.85 to 2.15 mm"',
+        '(121402,DCM,"Normality")=(371880002,SCT,"Abnormally Low")',
         '(111001,DCM,"Algorithm Name")="Pons quality control"',
-        '(121058,DCM,"Procedure reported")=(BRDTI,99STM,"Brain diffusion")',
+        '(121058,DCM,"Procedure reported")=(25056-3,LN,"MRI unspecified body region")',
         "山田^太郎",
     ):
         assert line in text, text
@@ -133,6 +133,7 @@ def test_the_order_is_referenced(document: Dataset) -> None:
     assert (request.AccessionNumber, request.PlacerOrderNumberImagingServiceRequest) == ("ACC-1", "PL-1")
     assert (request.FillerOrderNumberImagingServiceRequest, request.RequestedProcedureID) == ("FI-1", "RP-7")
     assert request.RequestedProcedureCodeSequence[0].CodeValue == "BRDTI"
+    assert document.PerformedProcedureCodeSequence[0].CodeValue == "BRDTI"
 
 
 def test_the_maker_is_named_with_version_and_udi(document: Dataset) -> None:
@@ -207,7 +208,7 @@ def test_an_order_without_a_number_is_no_request(full: Result, history: Any, rea
     document = read(sr.render(full.model_copy(update={"order": Order()}), history()).parts[0])
     assert "ReferencedRequestSequence" not in document
     [procedure] = named(document, "Procedure reported")
-    assert procedure.ConceptCodeSequence[0].CodeMeaning == "Magnetic resonance imaging"
+    assert procedure.ConceptCodeSequence[0].CodeMeaning == "MRI unspecified body region"
 
 
 NUMBERS = [
@@ -234,7 +235,7 @@ def test_a_number_fits_a_decimal_string(value: str, expected: str) -> None:
 
 def test_what_a_decimal_string_cannot_hold_stands_beside_it(full: Result, history: Any, read: Any) -> None:
     exact = Decimal("3.14159265358979323846")
-    findings = (full.report.findings[1].model_copy(update={"value": exact}),)
+    findings = (full.report.findings[1].model_copy(update={"value": exact, "flag": None}),)
     report = full.report.model_copy(update={"findings": findings})
     document = read(sr.render(full.model_copy(update={"report": report}), history()).parts[0])
     [item] = named(document, "In-plane resolution")
