@@ -128,7 +128,7 @@ def export_result(
     result = Result.model_validate(read(table, lambda c: _row(c, result_id).document))
     try:
         content = export.export(result)
-    except ValueError:  # its message may name the artefact; the result's id is enough to find it
+    except (OSError, ValueError):  # the result's id is enough to find it
         raise PonsError(f"result {result_id}: an artefact is missing or was changed on the disk") from None
     if out is None:
         sys.stdout.buffer.write(content)
