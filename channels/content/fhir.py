@@ -1,4 +1,4 @@
-"""A result as FHIR R4 JSON.
+"""A result as FHIR JSON, R4 or R5.
 
 Enter: a result, the destination's history, the mode that the server can take. Leave: one resource
 in JSON with every decimal as it was written. Modes: *upsert* is a transaction Bundle (conditional
@@ -18,6 +18,7 @@ from json.encoder import encode_basestring
 from typing import Any, Literal
 from urllib.parse import quote
 
+from channels.content import fhir_r5
 from channels.content import fhir_resource as build
 from channels.content.fhir_resource import Resource
 from channels.content.standing import lineage_uid, replaced, told_status
@@ -27,6 +28,9 @@ MEDIA_TYPE = "application/fhir+json"
 IDENTIFIER_SYSTEM = "urn:ietf:rfc:3986"
 
 Mode = Literal["upsert", "report", "document"]
+FhirVersion = Literal["R4", "R5"]
+
+CLINICAL_NOTE = "http://hl7.org/fhir/us/core/CodeSystem/us-core-documentreference-category"
 
 DOCUMENT_STATUS = {
     ResultStatus.PRELIMINARY: "preliminary",
@@ -38,16 +42,30 @@ DOCUMENT_STATUS = {
 """http://hl7.org/fhir/R4/valueset-composition-status.html"""
 
 
-def render(result: Result, history: History, mode: Mode = "upsert") -> Payload:
+def render(
+    result: Result,
+    history: History,
+    mode: Mode = "upsert",
+    fhir_version: FhirVersion = "R4",
+    *,
+    include_pdf: bool = False,
+) -> Payload:
     """One resource; the part's identifier is the value of the identifier to search for.
 
     In *upsert* mode that value is the same for every version of a result, so that an update finds
     what it replaces. In *report* and *document* mode it is the delivery's own, so that a repeat
     after a timeout finds what that attempt already made.
+
+    Args:
+        include_pdf: whether an upserted report carries the page; the other two always do.
     """
     told = result.model_copy(update={"status": told_status(result, history)})
-    make = {"upsert": _upsert, "report": _report, "document": _document}[mode]
-    identifier, resource = make(told, history)
+    if mode == "upsert":
+        identifier, resource = _upsert(told, history, include_pdf)
+    else:
+        identifier, resource = (_report if mode == "report" else _document)(told, history)
+    if fhir_version == "R5":
+        resource = fhir_r5.translate(resource)
     part = Part(
         identifier=identifier,
         media_type=MEDIA_TYPE,
@@ -56,13 +74,14 @@ def render(result: Result, history: History, mode: Mode = "upsert") -> Payload:
             "resource_type": resource["resourceType"],
             "identifier_system": IDENTIFIER_SYSTEM,
             "mode": mode,
+            "fhir_version": fhir_version,
         },
     )
     summary = f"FHIR {resource['resourceType']}, {len(result.report.findings)} findings"
     return Payload(parts=(part,), summary=summary)
 
 
-def _upsert(result: Result, history: History) -> tuple[str, Resource]:
+def _upsert(result: Result, history: History, include_pdf: bool) -> tuple[str, Resource]:
     """A transaction: PUT report and observations by identifier, the rest created where absent."""
     links = _Links(history)
     patient = build.patient(result)
@@ -87,6 +106,8 @@ def _upsert(result: Result, history: History) -> tuple[str, Resource]:
     value = f"urn:oid:{lineage_uid(result, 'fhir report')}"
     report = build.diagnostic_report(result, subject, results, of_study, basis)
     report["identifier"] = [build.identifier(IDENTIFIER_SYSTEM, value)]
+    if include_pdf:
+        report["presentedForm"] = [_attachment(result, history.rendered_at)]
     if contained:
         report["contained"] = contained
         report["subject"] = {"reference": "#patient", **subject}
@@ -143,12 +164,16 @@ def _document(result: Result, history: History) -> tuple[str, Resource]:
         "status": "entered-in-error" if result.status is ResultStatus.RETRACTED else "current",
         "docStatus": DOCUMENT_STATUS[result.status],
         "type": build.report_type(),
+        "category": [
+            {"coding": [{"system": CLINICAL_NOTE, "code": "clinical-note", "display": "Clinical Note"}]},
+            build.category(),
+        ],
         "subject": subject,
         "date": build.instant(history.rendered_at, result),
         "author": [{"reference": "#device"}],
         "description": build.title(result),
         "content": [{"attachment": _attachment(result, history.rendered_at)}],
-        "context": {"related": build.related(result)},
+        "context": {"period": {"start": build.effective(result)}, "related": build.related(result)},
     }
     before = replaced(result, history)
     if before:

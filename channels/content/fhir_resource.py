@@ -97,6 +97,28 @@ def report_type() -> Resource:
     return concept(IMAGING_REPORT)
 
 
+def category() -> Resource:
+    """Radiology, in the code system of US Core (us-core-diagnosticreport-category) and in R4's own."""
+    return {
+        "coding": [
+            {"system": "http://loinc.org", "code": "LP29684-5", "display": "Radiology"},
+            {"system": f"{TERMINOLOGY}/v2-0074", "code": "RAD", "display": "Radiology"},
+        ]
+    }
+
+
+def performer(result: Result) -> Resource:
+    """Who stands behind the report: R4 knows no Device here, so the maker of the algorithm."""
+    algorithm = result.report.algorithm
+    maker = text(algorithm.manufacturer) or text(algorithm.name) or "algorithm"
+    return {"type": "Organization", "display": maker}
+
+
+def effective(result: Result) -> str:
+    """The clinically relevant time: that of the study, else that of the result."""
+    return instant(result.study.started_at or result.produced_at, result)
+
+
 def instant(moment: datetime, result: Result) -> str:
     """A dateTime or instant; a time needs an offset, a naive one is taken for the site's."""
     return aware(moment, site_zone(result.study.timezone)).replace(microsecond=0).isoformat()
@@ -251,7 +273,7 @@ def _observation(
             ],
             "code": concept(finding.concept),
             "subject": subject,
-            "effectiveDateTime": instant(result.study.started_at or result.produced_at, result),
+            "effectiveDateTime": effective(result),
             "issued": instant(result.produced_at, result),
             **_value(finding),
             "interpretation": [interpretation] if interpretation else [],
@@ -310,7 +332,6 @@ def diagnostic_report(
     basis: Resource | None,
 ) -> Resource:
     """The report itself, with everything it says also as text for people."""
-    section = {"system": f"{TERMINOLOGY}/v2-0074", "code": "RAD", "display": "Radiology"}
     conclusion = [text(result.report.impression), text(result.report.disclaimer)]
     banner = BANNERS[result.status]
     return _kept(
@@ -319,11 +340,12 @@ def diagnostic_report(
             "text": {"status": "generated", "div": _narrative(result)},
             "basedOn": [basis] if basis else [],
             "status": STATUS[result.status],
-            "category": [{"coding": [section]}],
+            "category": [category()],
             "code": {**report_type(), "text": title(result)},
             "subject": subject,
-            "effectiveDateTime": instant(result.study.started_at or result.produced_at, result),
+            "effectiveDateTime": effective(result),
             "issued": instant(result.produced_at, result),
+            "performer": [performer(result)],
             "result": results,
             "imagingStudy": [of_study],
             "conclusion": "\n".join(filter(None, [banner, *conclusion])),

@@ -1,4 +1,4 @@
-"""Results as FHIR R4 DiagnosticReport and what belongs to it (http.html, bundle.html#transaction).
+"""Results as FHIR DiagnosticReport and what belongs to it (http.html, bundle.html#transaction).
 
 Enter: a result. Leave: a transaction Bundle, a DocumentReference or a DiagnosticReport that the
 server has taken: 200 or 201, for a Bundle on every entry. Before a plain create is repeated, the
@@ -52,6 +52,10 @@ class Settings(OutboundSettings):
     mode: Literal["upsert", "document", "report"] = "upsert"
     """What the server can do: a transaction with conditional writes, or a plain create of a
     DocumentReference or a DiagnosticReport."""
+    fhir_version: Literal["R4", "R5"] = "R4"
+    """Version of FHIR that the server speaks."""
+    include_pdf: bool = False
+    """Whether an upserted report carries the PDF; a document or a single report always does."""
     tls: Tls | None = None
     """Whom to trust and how we show ourselves; the system's authorities when absent."""
     auth: Authentication = NoAuthentication()
@@ -74,7 +78,13 @@ class FhirDiagnosticReport:
         from channels.content import fhir  # late: a table is checked without it
 
         assert isinstance(subject, Result)  # the type carries results
-        return fhir.render(subject, history, self._settings.mode)
+        return fhir.render(
+            subject,
+            history,
+            self._settings.mode,
+            self._settings.fhir_version,
+            include_pdf=self._settings.include_pdf,
+        )
 
     async def deliver(self, payload: Payload, delivery: Delivery) -> Acknowledgement:
         """Post each part; returns when the server took everything in it."""
