@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pydicom
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydicom import dcmread
 
 from engine import part10
 from engine.character_set import Repertoire
 from engine.model import PersonName, Site, StoredInstance
-from engine.study_context import StudyContext, read_context
+from engine.study_context import StudyContext, read_context, read_header
 from tests.character_sets import SAMPLES, Sample, instance
 
 
@@ -90,3 +93,59 @@ def test_a_circumflex_ends_a_choice_in_names_alone() -> None:
     raw = b"\x1b-L" + "Л^".encode("iso8859_5") + "Ä".encode("iso8859_1")
     assert repertoire.decode(raw, person_name=True) == "Л^Ä"
     assert repertoire.decode(raw) == "Л^Ф"
+
+
+BUNDLED = sorted((Path(pydicom.__file__).parent / "data" / "charset_files").glob("chr*.dcm"))
+
+
+def test_the_bundled_files_are_there() -> None:
+    assert len(BUNDLED) >= 17
+
+
+@pytest.mark.parametrize("path", BUNDLED, ids=lambda path: path.name)
+def test_a_header_says_what_pydicom_s_own_reader_says(path: Path) -> None:
+    expected, header = dcmread(path), read_header(path)
+    assert str(header.get("PatientName", "")) == str(expected.get("PatientName", "")).rstrip("=")
+    for mine in (element for element in header if element.VR == "SQ"):
+        for item, other in zip(mine.value, expected[mine.tag].value, strict=True):
+            assert str(item.get("PatientName", "")) == str(other.get("PatientName", ""))
+
+
+TERMS = ["", "ISO_IR 100", "ISO_IR 192", "GB18030", "ISO 2022 IR 6\\ISO 2022 IR 87", "\\ISO 2022 IR 149"]
+PIECES = [
+    b"\x1b$B",
+    b"\x1b(B",
+    b"\x1b$)C",
+    b"\x1b-L",
+    b"\x1b",
+    b"^",
+    b"=",
+    b" ",
+    b"\xfc",
+    b";3",
+    b"\xe5\xb1\xb1",
+]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    term=st.sampled_from(TERMS), pieces=st.lists(st.sampled_from(PIECES) | st.binary(max_size=4), max_size=12)
+)
+def test_whatever_bytes_a_device_writes_routing_and_results_agree(
+    tmp_path: Path, term: str, pieces: list[bytes]
+) -> None:
+    raw = b"".join(pieces).replace(b"\\", b"/")[:64]
+    path = tmp_path / "any.dcm"
+    path.write_bytes(instance(Sample(term, "", raw, "", raw)))
+    routed = part10.inspect(path, ["StudyDescription", "PatientName"]).attributes
+    header = read_header(path)
+    assert (header.get("StudyDescription") or "") == routed["StudyDescription"]
+    assert str(header.get("PatientName") or "").rstrip("=") == routed["PatientName"].rstrip("=")
+
+
+def test_a_term_that_nobody_knows_loses_no_study(tmp_path: Path) -> None:
+    path = tmp_path / "any.dcm"
+    path.write_bytes(instance(Sample("ISO_IR 999", "", b"M\xfcller^J\xf6rg", "", b"Sch\xe4del")))
+    with pytest.warns(UserWarning, match="Unknown encoding 'ISO_IR 999'"):  # pydicom's, and no error
+        header = read_header(path)
+    assert (str(header.PatientName), header.StudyDescription) == ("Müller^Jörg", "Schädel")
