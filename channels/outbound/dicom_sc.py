@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from channels.outbound.dicom_destination import DicomDestination, DicomSettings
 from engine.channel import OutboundContext, OutboundType
-from engine.model import History, Payload, Result, Study
+from engine.model import History, Payload, Result, ResultStatus, Study
 
 
 class Settings(DicomSettings):
@@ -19,10 +19,12 @@ class DicomSc(DicomDestination):
     """Renders by `channels.content.sc`, delivers by C-STORE."""
 
     def render(self, subject: Result | Study, history: History) -> Payload:
-        """The images of a result, under UIDs of this delivery."""
-        from channels.content import sc  # late: it takes longer to import than to check a table
+        """The images of a result, or the rejection note of a retracted one."""
+        from channels.content import rejection_note, sc  # late: slower to import than to check a table
 
         assert isinstance(subject, Result)  # the type carries results
+        if subject.status is ResultStatus.RETRACTED:
+            return rejection_note.render(subject, history)
         return sc.render(subject, history)
 
 

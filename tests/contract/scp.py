@@ -25,6 +25,7 @@ STORAGE = (
     "1.2.840.10008.5.1.4.1.1.88.22",  # Enhanced SR
     "1.2.840.10008.5.1.4.1.1.88.33",  # Comprehensive SR
     "1.2.840.10008.5.1.4.1.1.88.34",  # Comprehensive 3D SR
+    "1.2.840.10008.5.1.4.1.1.88.59",  # Key Object Selection Document
     "1.2.840.10008.5.1.4.1.1.104.1",  # Encapsulated PDF
 )
 HELD = 0x0110  # noted for what was received and never answered
