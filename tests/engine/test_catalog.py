@@ -35,9 +35,10 @@ def test_the_parts_list_is_installed() -> None:
     assert set(catalog.names("inbound")) >= {"c_store", "stow_rs"}
     assert set(catalog.names("outbound")) >= {"dicom_sr", "hl7_oru", "fhir_diagnostic_report", "webhook"}
     assert set(catalog.names("processor")) >= {"command", "quality_control"}
+    assert set(catalog.names("export")) >= {"csv", "json", "pdf", "png", "txt", "xml"}
 
 
-@pytest.mark.parametrize("kind", ["inbound", "outbound", "processor"])
+@pytest.mark.parametrize("kind", ["inbound", "outbound", "processor", "export"])
 def test_every_type_of_the_parts_list_loads_under_its_own_name(kind: str) -> None:
     catalog = Catalog()
     names = catalog.names(kind)
@@ -108,3 +109,5 @@ def test_an_unknown_type_names_the_nearest() -> None:
         ConfigurationError, match=r"^no processor type 'x'; there is command, quality_control$"
     ):
         Catalog().processor("x")
+    with pytest.raises(ConfigurationError, match=r"^no format 'jsn'; did you mean 'json'\?$"):
+        Catalog().export("jsn")
