@@ -254,7 +254,11 @@ RENDERERS: dict[str, Callable[[Result, History], Any]] = {
     "oru": oru.render,
     "oru with pdf": lambda r, h: oru.render(r, h, oru.Profile(include_pdf=True)),
     "oru 2.3.1": lambda r, h: oru.render(r, h, oru.Profile(version="2.3.1", charset="8859/1")),
+    "oru in japanese": lambda r, h: oru.render(
+        r, h, oru.Profile(version="2.4", charset="ISO IR87", segments=("PV1",))
+    ),
     "fhir upsert": fhir.render,
+    "fhir r5": lambda r, h: fhir.render(r, h, "upsert", "R5", include_pdf=True),
     "fhir report": lambda r, h: fhir.render(r, h, "report"),
     "fhir document": lambda r, h: fhir.render(r, h, "document"),
     "event": event.render,

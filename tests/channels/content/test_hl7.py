@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, get_args
 
 import hl7
@@ -116,6 +117,24 @@ def test_every_field_starts_and_ends_in_ascii(full: Result, history: Any) -> Non
             assert b"\r" not in piece
     assert not shifted
     assert content.count(b"\x1b$B") == content.count(b"\x1b(B") > 0
+
+
+@pytest.mark.judges
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("segments", [("ORC", "PV1", "NTE"), ("PV1",), ("NTE",), ()])
+def test_hl7apy_validates_what_a_receiver_may_choose(
+    full: Result, history: Any, tmp_path: Path, version: Any, segments: Any
+) -> None:
+    overrides = tuple(
+        hl7_override.parse(address, "{order.accession_number}", version)
+        for address in ("OBR-19", "OBR-20", "PID-3.5", "MSH-8")
+    )
+    choice = {"version": version, "segments": segments, "overrides": overrides}
+    text = oru.render(full, history(), oru.Profile(sending_facility="V", **choice)).parts[0].read().decode()
+    parsed = parse_message(text, validation_level=VALIDATION_LEVEL.TOLERANT, find_groups=True)
+    report = tmp_path / "report"
+    assert parsed.validate(report_file=str(report)), report.read_text()
+    assert [one[:3] for one in parsed.to_er7().split("\r")] == [one[:3] for one in text.split("\r")[:-1]]
 
 
 SPECIAL = "|^&~\\\r\n\x0b\x1c\x1b{}\x00\x85\u2028"

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import hl7
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from channels.outbound.hl7_oru import Settings
+from engine.config import examine
 from engine.errors import Refused, TryAgain
 from engine.model import Delivery, DeliveryId, History, PersonName, Result
+from tests.docs.blocks import completed
 from tests.peers.mllp import MllpServer
 
 PEER = {"host": "127.0.0.1", "port": 2575}
@@ -114,6 +118,27 @@ def test_a_block_that_cannot_be_meant_is_refused(block: dict[str, Any], words: s
         Settings.model_validate({"site": "st-marys", **PEER, **block})
 
     assert words in str(caught.value.errors()[0]["msg"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"OBR-18": "{order.accession}"}, "did you mean {order.accession_number}"),
+        ({"OBR18": "x"}, "write SEGMENT-FIELD or SEGMENT-FIELD.COMPONENT"),
+        ({"MSH-10": "x"}, "the acknowledgement is known by it"),
+        ({"OBR-18": 5}, "must be text"),
+    ],
+)
+def test_a_table_with_a_field_that_cannot_be_set_is_found_by_its_check(
+    tmp_path: Path, fields: dict[str, Any], words: str
+) -> None:
+    ris = {"type": "hl7_oru", "site": "st-marys", **PEER, "set": fields}
+    path = tmp_path / "routes.yaml"
+    path.write_text(yaml.safe_dump(completed({"outbound": {"ris": ris}}), sort_keys=False))
+    table, findings = examine(path, surroundings=False)
+    assert table is None
+    [told] = [str(one) for one in findings if "outbound.ris.set" in str(one)]
+    assert words in told
 
 
 def names(payload: Any) -> list[str]:
