@@ -60,11 +60,11 @@ class Finding:
 
 
 def path_of(location: Location) -> str:
-    """`("routes", 0, "deliver")` as `routes[0].deliver`."""
+    """`("routes", 0, "deliver")` as `routes[0].deliver`, in one line whatever a key holds."""
     text = ""
     for part in location:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 def shown(word: Any) -> str:

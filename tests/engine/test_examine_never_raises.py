@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from engine.config import examine
@@ -81,8 +81,10 @@ def test_a_sound_table_with_a_slip_of_the_hand(path: Path, start: int, length: i
 
 
 @settings(max_examples=60, deadline=None)
+@example(content=b'version: 1\noutbound: {x: {type: hl7_oru, site: a, "h\\n1": 2}}\n')
 @given(content=st.binary(max_size=60))
 def test_bytes_of_anything(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     table, findings = examine(path)
     assert table is not None or findings
+    assert all("\n" not in str(finding) for finding in findings)
