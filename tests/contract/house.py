@@ -77,8 +77,9 @@ def instance(number: int) -> bytes:
 
 
 def report(folder: Path) -> Report:
-    """A report with a number, a text and two pictures."""
-    artefacts = []
+    """A report with a number, a text, two pictures and an object that the processor wrote."""
+    (folder / "derived.dcm").write_bytes(instance(9))
+    artefacts = [Artefact(name="derived.dcm", media_type="application/dicom", path=folder / "derived.dcm")]
     for name in ("montage.png", "graph.png"):
         Image.new("RGB", (32, 24), (40, 80, 120)).save(folder / name)
         artefacts.append(Artefact(name=name, media_type="image/png", title=name, path=folder / name))

@@ -190,6 +190,7 @@ async def _webhook(script: Sequence[str], folder: Path) -> AsyncIterator[Peer]:
 
 RIGS: dict[str, Rig] = {
     "dicom_forward": _dicom("dicom_forward"),
+    "dicom_objects": _dicom("dicom_objects"),
     "dicom_pdf": _dicom("dicom_pdf"),
     "dicom_sc": _dicom("dicom_sc"),
     "dicom_sr": _dicom("dicom_sr"),
