@@ -18,7 +18,7 @@ from json.encoder import encode_basestring
 from typing import Any, Literal
 from urllib.parse import quote
 
-from channels.content import fhir_r5
+from channels.content import fhir_observation, fhir_r5
 from channels.content import fhir_resource as build
 from channels.content.fhir_resource import Resource
 from channels.content.standing import lineage_uid, replaced, told_status
@@ -101,7 +101,7 @@ def _upsert(result: Result, history: History, include_pdf: bool) -> tuple[str, R
     basis = links.add(entries, request, request["identifier"][0]) if request else None
     results = [
         links.put(entries, observation)
-        for observation in build.observations(result, subject, made_by, of_study)
+        for observation in fhir_observation.observations(result, subject, made_by, of_study)
     ]
     value = f"urn:oid:{lineage_uid(result, 'fhir report')}"
     report = build.diagnostic_report(result, subject, results, of_study, basis)
@@ -125,7 +125,8 @@ def _report(result: Result, history: History) -> tuple[str, Resource]:
     observations = [
         {**observation, "id": f"finding-{number}"}
         for number, observation in enumerate(
-            build.observations(result, subject, {"reference": "#device"}, {"reference": "#study"}), start=1
+            fhir_observation.observations(result, subject, {"reference": "#device"}, {"reference": "#study"}),
+            start=1,
         )
     ]
     report = build.diagnostic_report(

@@ -8,23 +8,20 @@ has none (json.html#null).
 from __future__ import annotations
 
 import re
-from collections import Counter
 from datetime import datetime
-from decimal import Decimal
 from html import escape
 from typing import Any
 
-from channels.content.coding import IMAGING_REPORT, ln, scheme_uri
-from channels.content.standing import BANNERS, aware, lineage_uid, site_zone
+from channels.content.coding import IMAGING_REPORT, scheme_uri
+from channels.content.standing import BANNERS, aware, site_zone
 from channels.content.wording import finding_text
-from engine.model import Code, Finding, Issuer, PersonName, Range, Result, ResultStatus, uid_from
+from engine.model import Code, Issuer, PersonName, Result, ResultStatus, uid_from
 
 Resource = dict[str, Any]
 
 RFC_3986 = "urn:ietf:rfc:3986"
 DICOM_UID = "urn:dicom:uid"
 TERMINOLOGY = "http://terminology.hl7.org/CodeSystem"
-LATERALITY = ln("20228-3", "Anatomic part Laterality")
 MAX_LISTED_INSTANCES = 1000
 
 STATUS = {
@@ -37,7 +34,6 @@ STATUS = {
 """http://hl7.org/fhir/R4/valueset-diagnostic-report-status.html; observation-status has the same."""
 
 GENDER = {"M": "male", "F": "female", "O": "other"}
-FLAG_NAMES = {"N": "Normal", "A": "Abnormal", "L": "Low", "H": "High"}
 MODALITY_NAMES = "http://dicom.nema.org/resources/ontology/DCM"
 
 # What neither a FHIR string nor XHTML may hold (datatypes.html#string).
@@ -54,9 +50,14 @@ def token(value: str) -> str:
     return " ".join(text(value).split())
 
 
+def kept(resource: Resource) -> Resource:
+    """Without what is empty; False and 0 stay."""
+    return {key: value for key, value in resource.items() if value not in ("", [], {}, None)}
+
+
 def identifier(system: str, value: str) -> Resource:
     """An Identifier; ``system`` may be empty."""
-    return _kept({"system": system, "value": text(value)})
+    return kept({"system": system, "value": text(value)})
 
 
 def issued_identifier(value: str, issuer: Issuer, result: Result, kind: str, name: str) -> Resource:
@@ -66,19 +67,19 @@ def issued_identifier(value: str, issuer: Issuer, result: Result, kind: str, nam
     two sites' patient 1 must never be one patient.
     """
     oid = issuer.oid or uid_from("issuer", result.site, issuer.namespace or kind)
-    return _kept(
+    return kept(
         {
             "type": {"coding": [{"system": f"{TERMINOLOGY}/v2-0203", "code": kind, "display": name}]},
             "system": f"urn:oid:{token(oid)}",
             "value": text(value),
-            "assigner": _kept({"display": text(issuer.namespace)}),
+            "assigner": kept({"display": text(issuer.namespace)}),
         }
     )
 
 
 def coding(code: Code) -> Resource:
     """A Coding."""
-    return _kept(
+    return kept(
         {
             "system": scheme_uri(code.scheme),
             "code": token(code.value),
@@ -89,7 +90,7 @@ def coding(code: Code) -> Resource:
 
 def concept(code: Code) -> Resource:
     """A CodeableConcept of one coding."""
-    return _kept({"coding": [coding(code)], "text": text(code.meaning)})
+    return kept({"coding": [coding(code)], "text": text(code.meaning)})
 
 
 def report_type() -> Resource:
@@ -142,7 +143,7 @@ def patient(result: Result) -> Resource:
     number = []
     if text(person.patient_id):
         number = [issued_identifier(person.patient_id, person.issuer, result, "MR", "Medical record number")]
-    return _kept(
+    return kept(
         {
             "resourceType": "Patient",
             "identifier": number,
@@ -157,7 +158,7 @@ def device(result: Result) -> Resource:
     """The algorithm as a Device."""
     algorithm = result.report.algorithm
     own = uid_from("device", algorithm.manufacturer, algorithm.name, algorithm.version)
-    return _kept(
+    return kept(
         {
             "resourceType": "Device",
             "identifier": [identifier(RFC_3986, f"urn:oid:{own}")],
@@ -183,7 +184,7 @@ def imaging_study(result: Result, subject: Resource, *, instances: bool = True) 
         )
     listed = instances and len(study.instances) <= MAX_LISTED_INSTANCES
     modality = {"system": MODALITY_NAMES, "code": token(study.modalities[0]) if study.modalities else "OT"}
-    return _kept(
+    return kept(
         {
             "resourceType": "ImagingStudy",
             "identifier": [identifier(DICOM_UID, f"urn:oid:{study.study_instance_uid}")],
@@ -195,7 +196,7 @@ def imaging_study(result: Result, subject: Resource, *, instances: bool = True) 
             "numberOfInstances": len(study.instances),
             "description": text(study.description),
             "series": [
-                _kept(
+                kept(
                     {
                         "uid": uid,
                         "modality": modality,
@@ -224,7 +225,7 @@ def service_request(result: Result, subject: Resource) -> Resource | None:
     if not identifiers:
         return None
     requester = text(" ".join(part for part in order.requester.alphabetic.split("^") if part))
-    return _kept(
+    return kept(
         {
             "resourceType": "ServiceRequest",
             "identifier": identifiers,
@@ -237,93 +238,6 @@ def service_request(result: Result, subject: Resource) -> Resource | None:
     )
 
 
-def observations(result: Result, subject: Resource, made_by: Resource, of_study: Resource) -> list[Resource]:
-    """One Observation a finding; its identifier is the same in every version of the result."""
-    seen: Counter[str] = Counter()
-    made = []
-    for finding in result.report.findings:
-        kind = finding.tracking_uid or "\0".join(
-            (finding.group, finding.tracking_id, finding.concept.scheme, finding.concept.value)
-        )
-        seen[kind] += 1
-        own = lineage_uid(result, f"observation {kind} {seen[kind]}")
-        made.append(_observation(result, finding, own, subject, made_by, of_study))
-    return made
-
-
-def _observation(
-    result: Result, finding: Finding, uid: str, subject: Resource, made_by: Resource, of_study: Resource
-) -> Resource:
-    flag = finding.flag
-    interpretation = {}
-    if flag:
-        system = f"{TERMINOLOGY}/v3-ObservationInterpretation"
-        interpretation = {
-            "coding": [{"system": system, "code": flag.value, "display": FLAG_NAMES[flag.value]}]
-        }
-    imaging = {"system": f"{TERMINOLOGY}/observation-category", "code": "imaging", "display": "Imaging"}
-    return _kept(
-        {
-            "resourceType": "Observation",
-            "identifier": [identifier(RFC_3986, f"urn:oid:{uid}")],
-            "status": STATUS[result.status],
-            "category": [
-                {"coding": [imaging]},
-                *([{"text": text(finding.group)}] if text(finding.group) else []),
-            ],
-            "code": concept(finding.concept),
-            "subject": subject,
-            "effectiveDateTime": effective(result),
-            "issued": instant(result.produced_at, result),
-            **_value(finding),
-            "interpretation": [interpretation] if interpretation else [],
-            "note": [{"text": text(finding.comment)}] if text(finding.comment) else [],
-            "bodySite": concept(finding.site) if finding.site else {},
-            "device": made_by,
-            "referenceRange": _reference_range(finding.reference_range, finding.unit),
-            "derivedFrom": [of_study],
-            "component": (
-                [{"code": concept(LATERALITY), "valueCodeableConcept": concept(finding.laterality)}]
-                if finding.laterality
-                else []
-            ),
-        }
-    )
-
-
-def _value(finding: Finding) -> Resource:
-    value = finding.value
-    if isinstance(value, Decimal):
-        return {"valueQuantity": _quantity(value, finding.unit)}
-    if isinstance(value, Code):
-        return {"valueCodeableConcept": concept(value)}
-    if not text(value):
-        unknown = {"system": f"{TERMINOLOGY}/data-absent-reason", "code": "unknown", "display": "Unknown"}
-        return {"dataAbsentReason": {"coding": [unknown]}}
-    return {"valueString": text(value)}
-
-
-def _quantity(value: Decimal, unit: Code | None) -> Resource:
-    quantity: Resource = {"value": value}
-    if unit:
-        quantity["unit"] = text(unit.meaning) if unit.value == "1" else text(unit.value)
-        quantity["system"] = scheme_uri(unit.scheme)
-        quantity["code"] = token(unit.value)
-    return _kept(quantity)
-
-
-def _reference_range(span: Range | None, unit: Code | None) -> list[Resource]:
-    if span is None or (span.low is None and span.high is None):
-        return []
-    return [
-        {
-            key: _quantity(limit, unit)
-            for key, limit in (("low", span.low), ("high", span.high))
-            if limit is not None
-        }
-    ]
-
-
 def diagnostic_report(
     result: Result,
     subject: Resource,
@@ -334,7 +248,7 @@ def diagnostic_report(
     """The report itself, with everything it says also as text for people."""
     conclusion = [text(result.report.impression), text(result.report.disclaimer)]
     banner = BANNERS[result.status]
-    return _kept(
+    return kept(
         {
             "resourceType": "DiagnosticReport",
             "text": {"status": "generated", "div": _narrative(result)},
@@ -394,7 +308,7 @@ def _name_groups(name: PersonName) -> list[tuple[str, str]]:
 def _human_name(group: str, representation: str) -> Resource:
     family, given, middle, prefix, suffix = [text(part) for part in [*group.split("^"), *[""] * 5][:5]]
     url = "http://hl7.org/fhir/StructureDefinition/iso21090-EN-representation"
-    return _kept(
+    return kept(
         {
             "extension": [{"url": url, "valueCode": representation}],
             "use": "official",
@@ -404,8 +318,3 @@ def _human_name(group: str, representation: str) -> Resource:
             "suffix": [suffix] if suffix else [],
         }
     )
-
-
-def _kept(resource: Resource) -> Resource:
-    """Without what is empty; False and 0 stay."""
-    return {key: value for key, value in resource.items() if value not in ("", [], {}, None)}
