@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pydicom
 import pytest
+from pydicom.uid import KeyObjectSelectionDocumentStorage
 
 from engine.audit import verify
 from engine.store.database import connect
@@ -20,6 +22,7 @@ from engine.store.tables import audit_events
 from tests.e2e.engine import Engine, running_engine
 from tests.e2e.studies import PERSON, small_study, study_of
 from tests.peers import dcmtk
+from tests.peers.dcmtk import Storescp
 from tests.peers.mllp import MllpServer
 from tests.peers.process import wait_until
 from tests.peers.webhook import WebhookReceiver
@@ -32,11 +35,13 @@ FORMATS = ["csv", "json", "pdf", "png", "txt", "xml"]
 
 @dataclass
 class Told:
-    """An engine whose one result went to a RIS and, as an event with links, to a hook."""
+    """An engine whose one result went to a HIS, a PACS and, as an event with links, to a hook."""
 
     engine: Engine
     study: str
     hook: WebhookReceiver
+    his: MllpServer
+    pacs: Storescp
     result_id: str
 
     def link(self, name: str) -> str:
@@ -63,6 +68,7 @@ def told(
 ) -> Iterator[Told]:
     folder = tmp_path_factory.mktemp("results")
     his, hook = MllpServer(folder / "his", free_port()), WebhookReceiver(free_port())
+    pacs = Storescp(folder / "pacs", free_port(), "PACS", ()).start()
     dicom_port = free_port()
     to = {"site": "st-marys", "retry": {"first": "300ms", "cap": "1s"}}
     table = {
@@ -72,6 +78,7 @@ def told(
         "processors": {"dti-qc": {"type": "quality_control"}},
         "outbound": {
             "his": {"type": "hl7_oru", **to, "host": "127.0.0.1", "port": his.port},
+            "pacs": {"type": "dicom_sr", **to, "host": "127.0.0.1", "port": pacs.port, "ae_title": "PACS"},
             "hook": {"type": "webhook", **to, "url": hook.url, "secret": {"env": "HOOK_SECRET"}},
         },
         "routes": [
@@ -79,7 +86,7 @@ def told(
                 "name": "mr",
                 "match": {"series": {"Modality": "MR"}},
                 "process": "dti-qc",
-                "deliver": ["his", "hook"],
+                "deliver": ["his", "pacs", "hook"],
             }
         ],
     }
@@ -96,13 +103,14 @@ def told(
         ) as engine:
             sent = dcmtk.storescu(dicom_port, files)
             assert len(sent.acknowledged) == len(files), sent.output[-2000:]
-            engine.wait_for_states({"his": ["delivered"], "hook": ["delivered"]})
+            engine.wait_for_states({name: ["delivered"] for name in table["outbound"]})
             study = study_of(files[0])
             (listed,) = engine.json("result", "list", study)
-            yield Told(engine, study, hook, listed["result"])
+            yield Told(engine, study, hook, his, pacs, listed["result"])
     finally:
         his.stop()
         hook.stop()
+        pacs.stop()
 
 
 def test_an_event_links_to_the_result_in_every_format_for_a_week(told: Told) -> None:
@@ -154,6 +162,7 @@ def test_a_result_is_shown_without_its_patient(told: Told) -> None:
     assert (shown["study"], shown["status"], shown["revision"]) == (told.study, "final", 1)
     assert {one["destination"]: one["state"] for one in shown["deliveries"]} == {
         "his": "delivered",
+        "pacs": "delivered",
         "hook": "delivered",
     }
     assert len(shown["findings"]) > 3
@@ -169,21 +178,33 @@ def test_what_cannot_be_exported_is_said_clearly(told: Told) -> None:
 def test_a_retraction_reaches_everybody_who_had_the_result(told: Told) -> None:
     engine, reason = told.engine, "wrong protocol was applied"
     preview = engine.pons("result", "retract", told.result_id, "--reason", reason)
-    assert "his, hook" in preview
+    assert "his, pacs, hook" in preview
     assert "nothing was changed" in preview
     assert len(engine.json("result", "list", told.study)) == 1
 
     engine.pons("result", "retract", told.result_id, "--reason", reason, "--yes")
 
-    engine.wait_for_states({"his": ["delivered"] * 2, "hook": ["delivered"] * 2})
+    engine.wait_for_states({name: ["delivered"] * 2 for name in ("his", "pacs", "hook")})
     first, second = engine.json("result", "list", told.study)
     assert (second["status"], second["revision"], second["supersedes"]) == ("retracted", 2, first["result"])
     wait_until(lambda: len(told.hook.calls) >= 2, "the retraction's event", 20)
     event = told.hook.calls[-1].event
     assert (event["type"], event["data"]["result"]["supersedes"]) == ("result.retracted", told.result_id)
     assert f"Retracted: {reason}" in event["data"]["text"]["narrative"]
+    message = told.his.wait_for_messages(2)[-1]
+    assert {str(obx[11]) for obx in message.segments("OBX")} == {"D"}
+    report, note = sorted(
+        map(pydicom.dcmread, told.pacs.wait_for_files(2)), key=lambda one: one.Modality != "SR"
+    )
+    assert note.SOPClassUID == KeyObjectSelectionDocumentStorage
+    (named,) = note.CurrentRequestedProcedureEvidenceSequence
+    rejected = [
+        one.ReferencedSOPInstanceUID for one in named.ReferencedSeriesSequence[0].ReferencedSOPSequence
+    ]
+    assert rejected == [report.SOPInstanceUID]
+
     (audited,) = [one for one in told.audit() if one.action == "result retracted"]
-    assert audited.detail["told"] == ["his", "hook"]
+    assert audited.detail["told"] == ["his", "pacs", "hook"]
     assert audited.detail["reason"] == reason
     assert "uid " in audited.actor
 
