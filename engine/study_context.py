@@ -17,14 +17,10 @@ from typing import Any, Literal, cast
 
 from pydicom import config as pydicom_config
 from pydicom import dcmread
-from pydicom.datadict import dictionary_has_tag, dictionary_VR
-from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.tag import BaseTag
 from pydicom.valuerep import DA, TM
 
-from engine.character_set import Repertoire
-from engine.element_value import LOCALISED, value_of
+from engine.decoded import decoded, repertoire_of
 from engine.model import (
     Code,
     InstanceReference,
@@ -83,7 +79,7 @@ def read_header(path: Path) -> Dataset:
     UTF-8 (PS3.18 F.2).
     """
     source = dcmread(path, stop_before_pixels=True, defer_size=MAX_HEADER_VALUE)
-    repertoire = _repertoire(source, Repertoire())
+    repertoire = repertoire_of(source)
     header = Dataset()
     for element in source.elements():
         length = getattr(element, "length", 0) or 0
@@ -91,45 +87,13 @@ def read_header(path: Path) -> Dataset:
             continue
         try:
             with contextlib.suppress(KeyError):
-                converted = _converted(source, element.tag, repertoire)
+                converted = decoded(source, element.tag, repertoire)
                 converted.to_json_dict(None, 1024)  # what cannot be written as JSON is left out
                 header.add(converted)
         except (ValueError, TypeError, AttributeError, NotImplementedError):
             continue
     header.pop("SpecificCharacterSet", None)
     return header
-
-
-def _repertoire(dataset: Dataset, inherited: Repertoire) -> Repertoire:
-    """The character sets of a data set or of an item, which has those of what it is in (C.12.1.1.2)."""
-    terms = dataset.get("SpecificCharacterSet")
-    if terms is None:
-        return inherited
-    joined = terms if isinstance(terms, str) else "\\".join(str(term) for term in terms)
-    return Repertoire.of(joined.encode("latin-1", "replace"))
-
-
-def _converted(dataset: Dataset, tag: BaseTag, repertoire: Repertoire) -> DataElement:
-    """An element with its text as Unicode, decoded as for routing.
-
-    pydicom looks for `=` and `\\` before it decodes, and finds them inside of two-byte characters.
-    """
-    raw = dataset.get_item(tag)
-    if isinstance(raw, RawDataElement) and isinstance(raw.value, bytes):
-        vr = raw.VR or ""
-        if vr in ("", "UN") and dictionary_has_tag(tag):
-            vr = dictionary_VR(tag)
-        if vr in LOCALISED:
-            value = value_of(vr, raw.value, big_endian=False, repertoire=repertoire, signed=False)
-            return DataElement(tag, vr, value, validation_mode=pydicom_config.IGNORE)
-    element = dataset[tag]
-    if element.VR == "SQ":
-        for item in element.value:
-            inner = _repertoire(item, repertoire)
-            for nested in list(item.keys()):
-                item[nested] = _converted(item, nested, inner)
-            item.pop("SpecificCharacterSet", None)
-    return element
 
 
 def _text(header: Dataset, keyword: str) -> str:

@@ -2,7 +2,7 @@
 
 Enter: stored instances and the `transform:` steps of a route. Leave: edited copies in a folder,
 under the same names and UIDs. Steps: `set: {Keyword: value}` and `remove: [Keyword, …]`, at the
-top level of every instance.
+top level of every instance. Where a value is not ASCII the copy becomes UTF-8 (ISO_IR 192).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
 
+from engine.decoded import turn_into_utf8
 from engine.model import StoredInstance
 
 Steps = Sequence[dict[str, Any]]
@@ -26,6 +27,8 @@ def apply_steps(dataset: Dataset, steps: Steps) -> None:
     """Apply the steps to a data set in place, in order."""
     for step in steps:
         for keyword, value in (step.get("set") or {}).items():
+            if not str(value).isascii() and dataset.get("SpecificCharacterSet") != "ISO_IR 192":
+                turn_into_utf8(dataset)  # its own character set may not have these letters
             setattr(dataset, keyword, value)
         for keyword in step.get("remove") or ():
             if keyword in dataset:
