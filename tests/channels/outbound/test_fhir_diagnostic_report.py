@@ -196,6 +196,52 @@ async def test_nothing_is_created_while_it_is_unknown_whether_it_exists(
     assert [seen.method for seen in peer.seen] == ["GET"]
 
 
+async def test_the_table_decides_the_version_and_whether_the_page_travels(
+    deliver: Callable[..., Any],
+) -> None:
+    with receiving(transaction()) as peer:
+        await deliver(peer.url)
+        await deliver(peer.url, fhir_version="R5", include_pdf=True)
+
+    reports = [
+        next(
+            entry["resource"]
+            for entry in json.loads(seen.body)["entry"]
+            if entry["resource"]["resourceType"] == "DiagnosticReport"
+        )
+        for seen in peer.seen
+    ]
+    assert ["imagingStudy" in report for report in reports] == [True, False]
+    assert ["study" in report for report in reports] == [False, True]
+    assert ["presentedForm" in report for report in reports] == [False, True]
+
+
+@pytest.mark.parametrize("mode", ["upsert", "report"])
+async def test_a_note_of_us_core_has_its_fields(deliver: Callable[..., Any], mode: str) -> None:
+    respond = transaction() if mode == "upsert" else in_turn(Response(status_code=201))
+    with receiving(respond) as peer:
+        await deliver(peer.url, mode=mode)
+
+    sent = json.loads(peer.seen[0].body)
+    found = [entry["resource"] for entry in sent["entry"]] if mode == "upsert" else [sent]
+    [report] = [one for one in found if one["resourceType"] == "DiagnosticReport"]
+    wanted = {"status", "category", "code", "subject", "effectiveDateTime", "issued", "performer"}
+    assert wanted <= report.keys()
+    codings = [(one["system"], one["code"]) for one in report["category"][0]["coding"]]
+    assert ("http://loinc.org", "LP29684-5") in codings
+    assert report["performer"][0]["display"]
+
+
+async def test_a_document_of_us_core_has_its_fields(deliver: Callable[..., Any]) -> None:
+    with receiving(in_turn(Response(status_code=201))) as peer:
+        await deliver(peer.url, mode="document")
+
+    document = json.loads(peer.seen[0].body)
+    assert {"status", "docStatus", "type", "category", "subject", "date", "author"} <= document.keys()
+    assert document["context"]["period"]["start"]
+    assert document["category"][0]["coding"][0]["code"] == "clinical-note"
+
+
 async def test_credentials_are_sent_as_the_table_says(
     deliver: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
