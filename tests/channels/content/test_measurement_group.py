@@ -11,7 +11,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from channels.content import sr
+from channels.content import rejection_note, sr
 from engine.errors import Refused
 from engine.model import Finding, History, Result, ResultStatus, uid_from
 from tests.peers.judges import dciodvfy_errors, sr_validator_errors
@@ -123,6 +123,7 @@ def test_the_sr_validator_finds_no_error_in_any_standing_size_or_region(
     measured: Callable[..., Result],
     many: Callable[[int], Result],
     filed: Callable[..., Path],
+    tmp_path: Path,
 ) -> None:
     """Its time grows with the square of the findings: 400 take it minutes, and show no more than 40."""
     paths = [
@@ -132,6 +133,10 @@ def test_the_sr_validator_finds_no_error_in_any_standing_size_or_region(
     ]
     paths += [filed(name, measured(*rois)) for name, rois in ROIS.items()]
     paths.append(filed("many", many(40)))
+    note = tmp_path / "note.dcm"
+    retracted = in_standing("full", ResultStatus.RETRACTED, COMPREHENSIVE_SR)
+    note.write_bytes(rejection_note.render(*retracted).parts[0].read())
+    paths.append(note)
     broken = filed("broken", measured(CIRCLE))
     document = dcmread(broken)
     document.ContentSequence[0].RelationshipType = "CONTAINS"
