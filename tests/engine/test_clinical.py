@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -93,6 +96,16 @@ def test_what_is_no_region_is_refused(roi: dict[str, Any], words: str) -> None:
         Finding.model_validate(FINDING | {"roi": roi})
 
     assert words in str(caught.value.errors()[0]["msg"])
+
+
+def test_the_documented_regions_are_regions() -> None:
+    page = (Path(__file__).parents[2] / "docs/processors/command.md").read_text("utf-8")
+    [regions] = [
+        block for block in re.findall(r"^```json\n(.*?)^```$", page, re.M | re.S) if block.startswith("[")
+    ]
+    kinds = [type(Finding.model_validate(FINDING | {"roi": roi}).roi) for roi in json.loads(regions)]
+
+    assert kinds == [PlanarRegion, SpatialRegion, SegmentReference]
 
 
 def test_a_finding_needs_no_region() -> None:
