@@ -142,9 +142,13 @@ def test_the_sr_validator_finds_no_error_in_any_standing_size_or_region(
     document.ContentSequence[0].RelationshipType = "CONTAINS"
     document.save_as(broken)
 
-    found = {path.stem: errors for path, errors in sr_validator_errors([*paths, broken]).items() if errors}
+    mixed = filed("mixed", measured(*MIXED))
+    verdicts = sr_validator_errors([*paths, mixed, broken])
+    found = {path.stem: errors for path, errors in verdicts.items() if errors}
 
-    assert list(found) == ["broken"]
+    assert list(found) == ["mixed", "broken"]
+    # It takes the conditions of one kind of group for those of its neighbours, and errs in nothing else.
+    assert [one for one in found["mixed"] if "onditional content item" not in one] == []
     assert "Incorrect relationship - expected HAS CONCEPT MOD - found CONTAINS" in found["broken"][0]
 
 
