@@ -12,7 +12,7 @@ once per delivery, and to `deliver` those bytes until one attempt is acknowledge
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -41,6 +41,7 @@ __all__ = [
     "AETitle",
     "Duration",
     "ExportType",
+    "HoldsKeys",
     "HostPort",
     "Inbound",
     "InboundContext",
@@ -167,6 +168,18 @@ class Outbound(Protocol):
 
     async def probe(self) -> None:
         """Ask the peer for a sign of life without sending patient data (C-ECHO, GET, TCP)."""
+        ...
+
+
+@runtime_checkable
+class HoldsKeys(Protocol):
+    """A destination that signs with private keys; the engine publishes their public parts."""
+
+    def public_keys(self) -> Sequence[Mapping[str, str]]:
+        """A JWK (RFC 7517) for each key, without private members. Reads files; runs in a worker thread.
+
+        Raises TryAgain when a key cannot be used.
+        """
         ...
 
 

@@ -23,6 +23,7 @@ from starlette.routing import BaseRoute
 from engine.artefact_links import ArtefactDoor, ArtefactLinks, installed_exports, signing_key
 from engine.assembly import Assembly, Quiet
 from engine.channel import (
+    HoldsKeys,
     Inbound,
     InboundContext,
     Links,
@@ -37,6 +38,7 @@ from engine.decide import Decider
 from engine.dispatch import Destination, Dispatch
 from engine.errors import ConfigurationError
 from engine.intake import DurableIntake
+from engine.key_set import key_set_route
 from engine.processing import Processing
 from engine.spool import Spool
 from engine.store import deliveries, look, work
@@ -109,18 +111,11 @@ async def _assembled(table: Table, clock: Clock, data: Path, database: Database)
         node=node,
         on_result=lambda: dispatch.wake(),
     )
-    dispatch = Dispatch(
-        database,
-        clock,
-        decider,
-        {
-            name: Destination(d, d.type.build(d.settings, _outbound_context(table, name, data, links)))
-            for name, d in table.outbound.items()
-        },
-        data=data,
-        node=node,
-    )
-
+    destinations = {
+        name: Destination(d, d.type.build(d.settings, _outbound_context(table, name, data, links)))
+        for name, d in table.outbound.items()
+    }
+    dispatch = Dispatch(database, clock, decider, destinations, data=data, node=node)
     intake = DurableIntake(
         spool,
         database,
@@ -142,6 +137,8 @@ async def _assembled(table: Table, clock: Clock, data: Path, database: Database)
     }
     mounted = [route for c in channels.values() if isinstance(c, Mounted) for route in c.routes(intake)]
     mounted += doors
+    holders = {name: d.channel for name, d in destinations.items() if isinstance(d.channel, HoldsKeys)}
+    mounted.append(key_set_route(holders))
     listeners: list[Any] = [c for c in channels.values() if not isinstance(c, Mounted)]
 
     async def readiness() -> list[str]:

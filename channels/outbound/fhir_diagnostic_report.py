@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -26,7 +26,7 @@ from channels.outbound.http_authentication import (
     NoAuthentication,
     authorization,
 )
-from channels.outbound.smart_backend import SmartBackend, Tokens
+from channels.outbound.smart_backend import SmartBackend, Tokens, public_key
 from channels.transport.http import Answer, Endpoint, Url, failure, request
 from engine.channel import OutboundContext, OutboundSettings, OutboundType, Tls
 from engine.errors import PonsError, Refused, TryAgain
@@ -72,6 +72,11 @@ class FhirDiagnosticReport:
         self._tokens = (
             Tokens(auth, settings.tls, settings.timeout) if isinstance(auth, SmartBackend) else None
         )
+
+    def public_keys(self) -> Sequence[Mapping[str, str]]:
+        """What the server needs to verify our assertions; nothing where we make none."""
+        auth = self._settings.auth
+        return [public_key(auth)] if isinstance(auth, SmartBackend) else []
 
     def render(self, subject: Result | Study, history: History) -> Payload:
         """The resources of a result, their identifiers derived from its lineage and this delivery."""

@@ -140,6 +140,21 @@ def _assertion(settings: SmartBackend) -> str:
     return jwt.encode(claims, key, algorithm=algorithm, headers={"kid": settings.key_id})
 
 
+def public_key(settings: SmartBackend) -> dict[str, str]:
+    """The key that verifies our assertions, as a JWK (RFC 7517 4); TryAgain when ours cannot be used."""
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+    from jwt.algorithms import ECAlgorithm, RSAAlgorithm  # late: `pons check` needs none of it
+
+    key, algorithm = _load(settings.key)
+    if isinstance(key, RSAPrivateKey):
+        told = RSAAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    else:
+        told = ECAlgorithm.to_jwk(key.public_key(), as_dict=True)
+    public = ("kty", "n", "e", "crv", "x", "y")
+    members = {str(name): str(value) for name, value in told.items() if name in public}
+    return {**members, "kid": settings.key_id, "alg": algorithm, "use": "sig"}
+
+
 def _load(secret: Secret) -> tuple[RSAPrivateKey | EllipticCurvePrivateKey, str]:
     """The key and the algorithm that it demands."""
     from cryptography.exceptions import UnsupportedAlgorithm
