@@ -53,6 +53,7 @@ def sr_validator_errors(paths: Sequence[Path]) -> dict[Path, list[str]]:
     done = subprocess.run(
         [
             binary("java", "default-jre-headless"),
+            "-XX:MaxRAMPercentage=60",  # 400 findings take it some 8 GB
             *limits,
             "-cp",
             ":".join(PIXELMED),
@@ -63,7 +64,7 @@ def sr_validator_errors(paths: Sequence[Path]) -> dict[Path, list[str]]:
         capture_output=True,
         text=True,
         errors="replace",
-        timeout=240,
+        timeout=480,
         check=False,
     )
     verdicts: dict[Path, list[str]] = {}
