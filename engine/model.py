@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from engine.channel import Landing
 
 __all__ = [
+    "IMPLEMENTATION_CLASS_UID",
+    "IMPLEMENTATION_VERSION_NAME",
     "Acknowledged",
     "Acknowledgement",
     "Algorithm",
@@ -243,3 +245,8 @@ _NAMESPACE = uuid.UUID("5b0f6c1e-6f0e-5d0c-9a55-706f6e730001")
 def uid_from(*names: str) -> str:
     """Derive a UID from names: the same names always give the same UID (PS3.5 B.2)."""
     return f"2.25.{uuid.uuid5(_NAMESPACE, chr(0).join(names)).int}"
+
+
+IMPLEMENTATION_CLASS_UID = uid_from("pons")
+"""Who wrote a file or speaks on an association (PS3.7 D.3.3.2): the implementation, not its release."""
+IMPLEMENTATION_VERSION_NAME = "PONS_0_1"

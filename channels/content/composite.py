@@ -32,12 +32,18 @@ from channels.content.attribute import (
 )
 from channels.content.coding import scheme_oid
 from channels.content.standing import BANNERS, aware, replaced, site_zone, told_status
-from engine.model import History, InstanceReference, Part, Result, uid_from
+from engine.model import (
+    IMPLEMENTATION_CLASS_UID,
+    IMPLEMENTATION_VERSION_NAME,
+    History,
+    InstanceReference,
+    Part,
+    Result,
+    uid_from,
+)
 
 MEDIA_TYPE = "application/dicom"
 
-IMPLEMENTATION_CLASS_UID = uid_from("pons")
-IMPLEMENTATION_VERSION_NAME = "PONS_0_1"
 
 # Carried over from the source header where legal: patient (C.7.1.1), clinical trial (C.7.1.3),
 # study (C.7.2.1), patient study (C.7.2.2).

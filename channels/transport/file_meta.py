@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import struct
 
-# `uid_from("pons")` of engine.model, derived once: it names the implementation, not the release.
-IMPLEMENTATION_CLASS_UID = "2.25.194869494183199190226950793150607986376"
-IMPLEMENTATION_VERSION_NAME = "PONS_0_1"
+from engine.model import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 HEAD = 4096  # bytes; file meta without private information is far shorter
 

@@ -16,7 +16,7 @@ from pynetdicom.pdu_primitives import (
 )
 
 from channels.transport.dimse_negotiation import AssociationRequest, Rejection
-from channels.transport.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from engine.model import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 MR, CT = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.2"
 JPEG, EXPLICIT = "1.2.840.10008.1.2.4.70", "1.2.840.10008.1.2.1"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from channels.transport.file_meta import HEAD, IMPLEMENTATION_CLASS_UID, announced_uids, encode_file_meta
-from engine.model import uid_from
+from channels.transport.file_meta import HEAD, announced_uids, encode_file_meta
+from engine.model import IMPLEMENTATION_CLASS_UID
 
 WRITTEN = encode_file_meta(
     sop_class_uid="1.2.840.10008.5.1.4.1.1.4",
@@ -34,7 +34,7 @@ def test_another_reader_finds_what_was_written() -> None:
 
 
 def test_the_implementation_class_uid_is_derived() -> None:
-    assert uid_from("pons") == IMPLEMENTATION_CLASS_UID
+    assert IMPLEMENTATION_CLASS_UID == "2.25.194869494183199190226950793150607986376", "it never changes"
 
 
 def test_announced_uids_are_those_of_the_file_meta() -> None:
