@@ -62,6 +62,16 @@ PATHS = (
 """What a template may name: every fact of a result that is one text, number or time."""
 
 
+SHORT = {
+    "order.accession": "order.accession_number",
+    "order.placer": "order.placer_order_number",
+    "order.filler": "order.filler_order_number",
+    "study.uid": "study.study_instance_uid",
+    "patient.id": "patient.patient_id",
+}
+"""Short names of some facts, as events for webhooks have them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Override:
     """One field or component (``component`` 0: the field as a whole) and what is to stand there."""
@@ -128,6 +138,7 @@ def _pieces(address: str, template: str) -> tuple[tuple[bool, str], ...]:
 
 
 def _path(address: str, path: str) -> str:
+    path = SHORT.get(path, path)
     if path in PATHS:
         return path
     last = {one.rpartition(".")[2]: one for one in reversed(PATHS)}  # `{accession_number}` alone

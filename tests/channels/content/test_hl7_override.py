@@ -79,6 +79,7 @@ def test_a_segment_is_as_long_as_hl7apy_has_it(segment: str, version: str) -> No
 SET = [
     # address, template, field, component -> what a receiver reads
     ("OBR-18", "{order.accession_number}", ("OBR", 18, 1), "ACC-1"),
+    ("OBR-18", "{order.accession}", ("OBR", 18, 1), "ACC-1"),  # its short name
     ("OBR-19", "A-{ order.accession_number }/{study.study_id}", ("OBR", 19, 1), "A-ACC-1/S-1"),
     ("MSH-6", "RIS", ("MSH", 6, 1), "RIS"),
     ("MSH-3.2", "1.2.3", ("MSH", 3, 2), "1.2.3"),
