@@ -46,9 +46,9 @@ REFUSED = [
     ("MSH-20", "x", "set `charset`"),
     ("OBR-51", "x", "OBR of version 2.5.1 ends with OBR-50"),
     ("OBR-18.31", "x", "no field has more than 30 components"),
-    ("OBR-18", "{order.accession}", "has no {order.accession}; did you mean {order.accession_number}"),
+    ("OBR-18", "{order.accesion}", "has no {order.accesion}; did you mean {order.accession_number}"),
     ("OBR-18", "{accession_number}", "did you mean {order.accession_number}"),
-    ("OBR-18", "{patient.id}", "did you mean {patient."),
+    ("OBR-18", "{patient.number}", "did you mean {patient."),
     ("OBR-18", "{study.header}", "did you mean {study."),  # not everything may leave
     ("OBR-18", "{result_id.__class__}", "a result has no {result_id.__class__}"),
     ("OBR-18", "{}", "one of result_id, site"),

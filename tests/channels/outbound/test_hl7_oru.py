@@ -108,7 +108,7 @@ def test_the_message_control_id_is_the_deliverys(
         ({"segments": ["NTE", "NTE"]}, "a segment is named once"),
         ({"segments": ["NTE"], "accession_field": "ORC-3"}, "ORC cannot be left out"),
         ({"segments": ["NTE"], "set": {"ORC-9": "x"}}, "`segments` leaves ORC out"),
-        ({"set": {"OBR-18": "{order.accession}"}}, "did you mean {order.accession_number}"),
+        ({"set": {"OBR-18": "{order.accesion}"}}, "did you mean {order.accession_number}"),
         ({"set": {"MSH-10": "1"}}, "MSH-10 cannot be set"),
         ({"version": "2.3.1", "set": {"OBR-46": "x"}}, "OBR of version 2.3.1 ends with OBR-45"),
     ],
@@ -123,7 +123,7 @@ def test_a_block_that_cannot_be_meant_is_refused(block: dict[str, Any], words: s
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"OBR-18": "{order.accession}"}, "did you mean {order.accession_number}"),
+        ({"OBR-18": "{order.accesion}"}, "did you mean {order.accession_number}"),
         ({"OBR18": "x"}, "write SEGMENT-FIELD or SEGMENT-FIELD.COMPONENT"),
         ({"MSH-10": "x"}, "the acknowledgement is known by it"),
         ({"OBR-18": 5}, "must be text"),
