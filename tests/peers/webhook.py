@@ -65,10 +65,11 @@ class WebhookReceiver:
                 except WebhookVerificationError:
                     verified = False
                 status = 401 if not verified else receiver.answers.pop(0) if receiver.answers else 204
+                # Noted before it is answered: whoever has the answer finds the note.
+                receiver.calls.append(Call(headers.get("webhook-id", ""), headers, body, verified, status))
                 self.send_response(status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
-                receiver.calls.append(Call(headers.get("webhook-id", ""), headers, body, verified, status))
 
             def log_message(self, format: str, *args: Any) -> None:
                 """Say nothing: the calls are kept."""
