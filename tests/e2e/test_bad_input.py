@@ -19,6 +19,7 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu_primitives import P_DATA
 
+from examples.demo.senders import held_reactor
 from tests.e2e.engine import Engine, running_engine
 from tests.e2e.studies import PERSON, small_study
 from tests.peers import dcmtk
@@ -190,7 +191,8 @@ def test_c_store_refuses(
     path = tmp_path / "bad.dcm"
     path.write_bytes(bad.make(good))
     with associated(engine.dicom_port) as association:
-        status = association.send_c_store(path)
+        with held_reactor(association):
+            status = association.send_c_store(path)
         alive = association.is_established
 
     assert "Status" in status, "no response: the association was lost"

@@ -27,6 +27,7 @@ from channels.inbound.c_store import STATUS, is_storage
 from engine.channel import Landing
 from engine.errors import ConfigurationError, RejectedReason
 from engine.model import Arrival, Receipt
+from examples.demo.senders import held_reactor
 from tests.peers import dcmtk
 from tests.peers.part10 import data_set_bytes
 
@@ -50,7 +51,12 @@ async def associate(
 
 async def send(association: Association, content: bytes) -> Dataset:
     dataset = pydicom.dcmread(BytesIO(content))
-    return await asyncio.to_thread(association.send_c_store, dataset)
+
+    def store() -> Dataset:
+        with held_reactor(association):
+            return association.send_c_store(dataset)
+
+    return await asyncio.to_thread(store)
 
 
 async def store(port: int, content: bytes, **options: Any) -> Dataset:

@@ -12,6 +12,8 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE
 
+from examples.demo.senders import held_reactor
+
 Peer = Callable[..., tuple[int, Path]]
 PRIVATE_SOP_CLASS = "1.3.12.2.1107.5.9.1"  # Siemens CSA Non-Image Storage
 
@@ -48,7 +50,8 @@ def test_a_private_sop_class_is_stored_like_any_other(start_peer: Peer, tmp_path
     scu.add_requested_context(PRIVATE_SOP_CLASS, ExplicitVRLittleEndian)
     association = scu.associate("127.0.0.1", port, ae_title="DEMO_PACS")
     assert association.is_established
-    assert association.send_c_store(sent).Status == 0x0000
+    with held_reactor(association):
+        assert association.send_c_store(sent).Status == 0x0000
     association.release()
     assert (folder / f"{sent.SOPInstanceUID}.dcm").is_file()
 
