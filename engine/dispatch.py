@@ -259,10 +259,18 @@ class Dispatch:
         earlier = await self._database.read(
             lambda c: deliveries.acknowledged(c, head.destination, head.lineage)
         )
+        told = [row for row in earlier if row.result_id is not None]
+        reports = [row for row in told if row.status != ResultStatus.FAILED]
+        standing = None
+        if reports and reports[-1].status != ResultStatus.RETRACTED:
+            held = reports[-1].result_id
+            document = await self._database.read(lambda c: work.result_document(c, held))
+            standing = Result.model_validate(document)
         history = History(
             delivery_id=DeliveryId(head.delivery_id),
             rendered_at=at(self._clock.now()),
-            acknowledged=tuple(_acknowledged(row) for row in earlier if row.result_id is not None),
+            acknowledged=tuple(_acknowledged(row) for row in told),
+            standing=standing,
         )
         if head.result_id is not None:
             document = await self._database.read(lambda c: work.result_document(c, head.result_id))

@@ -208,6 +208,7 @@ class History:
     delivery_id: DeliveryId
     rendered_at: datetime  # aware; the only clock a renderer sees
     acknowledged: tuple[Acknowledged, ...] = ()
+    standing: Result | None = None  # the latest report it acknowledged and was not told to forget
 
     @property
     def predecessor(self) -> Acknowledged | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, tzinfo
 from decimal import Decimal
 
@@ -61,6 +62,9 @@ OBX_STATUS = {
 _NO_RESULT = (ResultStatus.RETRACTED, ResultStatus.FAILED)  # said in words too: few read OBX-11
 
 
+_Key = tuple[Encoded, Encoded]  # OBX-3 and -4, which name an observation
+_Content = tuple[Encoded, ...]  # OBX-2, -5, -6, -7, -8
+
 PLAIN = Profile()
 
 
@@ -90,6 +94,8 @@ class _Message:
         self.control_id = _digits(f"MSH-10 {history.delivery_id}")
         self.observations: list[str] = []  # OBX with their NTE
         self.observed = 0  # OBX so far
+        self.said: dict[_Key, _Content] = {}
+        self.before: dict[_Key, _Content] | None = None  # what a correction corrects, where it is known
         self.observed_at = self._time(result.study.started_at or result.produced_at)
         algorithm = result.report.algorithm
         made_by = " ".join(filter(None, (algorithm.name, algorithm.version)))
@@ -99,6 +105,8 @@ class _Message:
     def encode(self) -> bytes:
         """The segments in the order of ORU_R01."""
         msh, pid, orc, obr = self._msh(), self._pid(), self._orc(), self._obr()
+        if self.status is ResultStatus.CORRECTED and self.history.standing is not None:
+            self.before = self._said_of(self.history.standing)
         visit = segment("PV1", {2: self.encoder.text("O")}) if "PV1" in self.profile.segments else ""
         self._report_observations()
         lost = self.encoder.lost
@@ -204,6 +212,18 @@ class _Message:
 
     # ── observations ────────────────────────────────────────────────────────────────────────────
 
+    def _said_of(self, earlier: Result) -> dict[_Key, _Content]:
+        """What this receiver's message said of an earlier version, its page left out."""
+        message = _Message(earlier, self.history, replace(self.profile, include_pdf=False))
+        message._report_observations()
+        return message.said
+
+    def _delete_observations(self) -> None:
+        """What the earlier version said and this one does not: deleted, by its own words (table 0085)."""
+        for key, content in (self.before or {}).items():
+            if key not in self.said and key[0] != self._code(COMMENT):
+                self._append(key, content, OBX_STATUS[ResultStatus.RETRACTED])
+
     def _report_observations(self) -> None:
         result, report = self.result, self.result.report
         self._observe("ST", STUDY_INSTANCE_UID, "", self.encoder.text(result.study.study_instance_uid))
@@ -217,6 +237,7 @@ class _Message:
             self._observe("TX", DISCLAIMER, "", self.encoder.lines(report.disclaimer))
         if self.profile.include_pdf:
             self._observe("ED", IMAGING_REPORT, "", self._pdf())
+        self._delete_observations()
 
     def _findings(self) -> None:
         groups: dict[str, list[Finding]] = {}
@@ -268,18 +289,24 @@ class _Message:
         value: Encoded,
         extra: dict[int, Encoded] | None = None,
     ) -> None:
-        text = self.encoder.text
-        self.observed += 1
         if not sub_id and self.profile.version == "2.3.1":
             sub_id = "0"  # readers of 2.3.1 hold OBX-4 to be required
+        fields = {5: value, **(extra or {})}
+        key = (self._code(concept), self.encoder.text(sub_id))
+        content = (Encoded(value_type), *(fields.get(number, EMPTY) for number in (5, 6, 7, 8)))
+        self.said[key] = content
+        unchanged = self.before is not None and self.before.get(key) == content
+        self._append(key, content, OBX_STATUS[ResultStatus.FINAL if unchanged else self.status])
+
+    def _append(self, key: _Key, content: _Content, status: str) -> None:
+        self.observed += 1
         fields = {
-            1: text(str(self.observed)),
-            2: text(value_type),
-            3: self._code(concept),
-            4: text(sub_id),
-            5: value,
-            **(extra or {}),
-            11: text(OBX_STATUS[self.status]),
+            1: Encoded(str(self.observed)),
+            2: content[0],
+            3: key[0],
+            4: key[1],
+            **dict(zip((5, 6, 7, 8), content[1:], strict=True)),
+            11: Encoded(status),
             14: self.observed_at,
             17: self.method,
         }

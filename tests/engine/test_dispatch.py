@@ -1,11 +1,11 @@
-"""What a destination is told of a result that is taken back, by the engine's own store and dispatch."""
+"""What a destination is told of a result that is corrected or taken back, by the engine's own store and dispatch."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from engine.model import Result, ResultStatus, Study
 from engine.store.tables import deliveries
 from tests.contract.house import House
 from tests.contract.scp import Scp, serving
+from tests.peers.mllp import MllpServer
 
 REJECTION_NOTE = "1.2.840.10008.5.1.4.1.1.88.59"
 
@@ -99,3 +100,22 @@ async def test_a_retraction_rejects_exactly_what_the_destination_acknowledged(
         for part in sent
     }
     assert stored == [part["identifier"] for part in (*sent, note)]
+
+
+async def test_a_correction_is_rendered_beside_what_the_destination_holds(
+    tmp_path: Path, hl7_mllp_server: Callable[..., MllpServer]
+) -> None:
+    peer = hl7_mllp_server()
+    house = Life(tmp_path, {"type": "hl7_oru", "host": "127.0.0.1", "port": peer.port}, "10s")
+    try:
+        await house.live(ResultStatus.FINAL)
+        await house.live(ResultStatus.CORRECTED)
+    finally:
+        house.close()
+
+    first, second = (block.decode().split("\r") for block in peer.received)
+    assert {one.split("|")[25] for one in first if one.startswith("OBR|")} == {"F"}
+    assert {one.split("|")[25] for one in second if one.startswith("OBR|")} == {"C"}
+    standing = [one.split("|")[11] for one in second if one.startswith("OBX|")]
+    assert standing, "it has observations"
+    assert set(standing) == {"F"}, "the same report again: nothing in it changed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -228,6 +229,39 @@ def test_the_standing_follows_what_this_destination_acknowledged(
     found = message(full.model_copy(update={"status": status}), history(*before))
     assert found.field("OBR", 25) == report
     assert {one[11] for one in found.all("OBX")} == {observation}
+
+
+@pytest.mark.judges
+def test_a_correction_marks_what_changed_and_deletes_what_is_gone(
+    message: Callable[..., Message], full: Result, history: Any, tmp_path: Path
+) -> None:
+    findings = list(full.report.findings)
+    changed = findings[1].model_copy(update={"value": findings[1].value + 1})
+    new = findings[1].model_copy(
+        update={"concept": findings[1].concept.model_copy(update={"value": "thickness"})}
+    )
+    gone = findings[-1]
+    report = full.report.model_copy(
+        update={"findings": (findings[0], changed, new, *findings[2:-1]), "impression": "other words"}
+    )
+    corrected = full.model_copy(update={"status": ResultStatus.CORRECTED, "report": report})
+    past = replace(history(ResultStatus.FINAL), standing=full)
+    for version in ("2.3.1", "2.5.1"):
+        found = message(corrected, past, version=version)
+        standing = {one[3].split("^")[0]: one[11] for one in found.all("OBX")}
+        assert standing["113014"] == "F", "the study is the same"
+        assert standing[findings[0].concept.value] == "F", "the same as before"
+        assert standing[changed.concept.value] == standing["thickness"] == "C"
+        assert standing["19005-8"] == "C"
+        assert standing["59776-5"] == "F"
+        assert standing[gone.concept.value] == "D"
+        numbers = [one[1] for one in found.all("OBX")]
+        assert numbers == [str(number) for number in range(1, len(numbers) + 1)]
+        assert found.field("OBR", 25) == "C"
+        parsed = parse_message(found.text, validation_level=VALIDATION_LEVEL.TOLERANT, find_groups=True)
+        assert parsed.validate(report_file=str(tmp_path / "report")), (tmp_path / "report").read_text()
+    identifiers = [tuple(one[3:5]) for one in found.all("OBX")]
+    assert len(set(identifiers)) == len(identifiers), "each observation once"
 
 
 def test_a_correction_keeps_the_order_numbers_and_changes_the_control_id(
