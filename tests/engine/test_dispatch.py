@@ -1,4 +1,4 @@
-"""What a destination is told of a result that is corrected or taken back, by the engine's own store and dispatch."""
+"""What a destination is told of a result that is corrected or taken back, by the engine itself."""
 
 from __future__ import annotations
 
