@@ -10,7 +10,7 @@ import asyncio
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy import Connection
@@ -67,13 +67,11 @@ class DurableIntake:
         *,
         keywords: Iterable[str] = (),
         keep_versions: bool = True,
-        on_arrival: Callable[[], None] = lambda: None,
     ) -> None:
         """
         Args:
             keywords: attributes that routing may ask for; recorded with each instance.
             keep_versions: keep a second version of a SOP Instance (True) or refuse it.
-            on_arrival: called after each acknowledged arrival.
         """
         self.sessions = OpenSessions()
         self._spool = spool
@@ -81,7 +79,6 @@ class DurableIntake:
         self._clock = clock
         self._keywords = tuple(sorted(keywords))
         self._keep_versions = keep_versions
-        self._on_arrival = on_arrival
         self._draining = False
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="pons-intake")
 
@@ -94,7 +91,6 @@ class DurableIntake:
     def leave(self, session: str) -> None:
         """The association or request is over."""
         self.sessions.leave(session)
-        self._on_arrival()
 
     def drain(self) -> None:
         """Refuse new landings; what has landed may still be accepted."""
@@ -168,7 +164,6 @@ class DurableIntake:
                 "study reopened by a late instance",
                 extra={"pons": {"site": new.site, "study_instance_uid": new.study_instance_uid}},
             )
-        self._on_arrival()
         return Receipt(
             study_instance_uid=new.study_instance_uid,
             series_instance_uid=new.series_instance_uid,

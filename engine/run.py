@@ -218,7 +218,8 @@ async def _served(app: Any, listen: str) -> AsyncIterator[int]:
     try:
         port = await server.__aenter__()
     except OSError as error:
-        raise ConfigurationError(f"engine.http: {listen} cannot be bound: {error.strerror}") from None
+        why = os.strerror(error.errno or 0).lower()
+        raise ConfigurationError(f"engine.http: {listen} cannot be bound: {why}") from None
     try:
         yield port
     finally:

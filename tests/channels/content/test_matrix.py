@@ -25,6 +25,7 @@ from pydicom import dcmread
 from channels.content import fhir, oru, pdf, sc, sr
 from engine.model import Code, Finding, Flag, History, PersonName, Range, Result, ResultStatus, uid_from
 from tests.peers.fhir_judges import fhir_errors
+from tests.peers.fhir_node_judges import node_fhir_errors
 from tests.peers.judges import dciodvfy_errors
 from tests.peers.process import binary
 
@@ -219,9 +220,12 @@ def test_oru_messages(
 
 @pytest.mark.parametrize("mode", ["upsert", "report", "document"])
 def test_fhir_resources(cases: Callable[..., list[Case]], script: str, mode: Any) -> None:
+    resources = []
     for status, result, past in cases():
         content = fhir.render(result, past, mode).parts[0].read()
         assert fhir_errors(content) == [], status
         plain = json.loads(content)
+        resources.append(plain)
         for group in filter(None, SCRIPTS[script][0].split("=")):
             assert f'"{group.split("^")[0]}"' in json.dumps(plain, ensure_ascii=False), status
+    assert [errors for errors in node_fhir_errors(resources) if errors] == []

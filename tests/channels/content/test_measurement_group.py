@@ -122,7 +122,6 @@ def test_the_sr_validator_finds_no_error_in_any_standing_size_or_region(
     in_standing: Callable[..., tuple[Result, History]],
     measured: Callable[..., Result],
     many: Callable[[int], Result],
-    full: Result,
     filed: Callable[..., Path],
     tmp_path: Path,
 ) -> None:
@@ -134,8 +133,10 @@ def test_the_sr_validator_finds_no_error_in_any_standing_size_or_region(
     ]
     paths += [filed(name, measured(*rois)) for name, rois in ROIS.items()]
     for script, name in {"arabic": "محمد^علي", "cyrillic": "Люкceмбypг^Анна", "latin": "Müller^Jörg"}.items():
-        patient = full.patient.model_copy(update={"name": PersonName.parse(name)})
-        paths.append(filed(script, full.model_copy(update={"patient": patient})))
+        for status in ResultStatus:
+            result, past = in_standing("full", status, COMPREHENSIVE_SR)
+            patient = result.patient.model_copy(update={"name": PersonName.parse(name)})
+            paths.append(filed(f"{script} {status}", result.model_copy(update={"patient": patient}), past))
     paths.append(filed("many", many(400)))
     note = tmp_path / "note.dcm"
     retracted = in_standing("full", ResultStatus.RETRACTED, COMPREHENSIVE_SR)
