@@ -30,6 +30,7 @@ needs default-jre-headless java
 needs libpixelmed-java /usr/share/java/pixelmed.jar
 needs libbsh-java /usr/share/java/bsh.jar
 needs poppler-utils pdftotext
+needs postgresql /usr/lib/postgresql/*/bin/initdb
 needs nodejs node
 needs npm npm
 

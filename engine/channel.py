@@ -19,12 +19,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
+from pydantic import Field
+
 from engine.errors import UnknownPeer
 from engine.model import (
     Acknowledgement,
     Arrival,
+    CommitmentReport,
+    CommitmentRequest,
     Delivery,
     History,
+    OwedReport,
     Payload,
     Receipt,
     Report,
@@ -32,13 +37,31 @@ from engine.model import (
     Site,
     Study,
 )
-from engine.settings import AETitle, Duration, HostPort, Port, Retry, Secret, Settings, Size, Tls
+from engine.settings import (
+    AETitle,
+    Breaker,
+    Duration,
+    HostPort,
+    Port,
+    Rate,
+    Retry,
+    Secret,
+    Settings,
+    Size,
+    Tls,
+)
+from engine.window import Window
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
 __all__ = [
     "AETitle",
+    "Breaker",
+    "CommitmentDesk",
+    "CommitmentReport",
+    "CommitmentRequest",
+    "Commits",
     "Duration",
     "ExportType",
     "HoldsKeys",
@@ -56,10 +79,12 @@ __all__ = [
     "OutboundContext",
     "OutboundSettings",
     "OutboundType",
+    "OwedReport",
     "Port",
     "Processor",
     "ProcessorContext",
     "ProcessorType",
+    "Rate",
     "Retry",
     "Secret",
     "Settings",
@@ -67,6 +92,7 @@ __all__ = [
     "Size",
     "Tls",
     "UnknownPeer",
+    "Window",
 ]
 
 
@@ -107,6 +133,43 @@ class Intake(Protocol):
 
     def leave(self, session: str) -> None:
         """The association or request is over; from any thread, harmless when repeated."""
+        ...
+
+    commitments: CommitmentDesk
+    """Where storage commitments are asked for and reported (PS3.4 J)."""
+
+
+class CommitmentDesk(Protocol):
+    """The engine's side of storage commitment, as provider (J.3 SCP) and as user (SCU)."""
+
+    async def requested(self, request: CommitmentRequest) -> None:
+        """A site asks whether its instances are safe; durable on return. The same again is harmless.
+
+        Raises Busy when it cannot be recorded now.
+        """
+        ...
+
+    async def owed(self, inbound: str) -> Sequence[OwedReport]:
+        """The reports that are due to be sent by this inbound channel, each answered at this moment.
+
+        Only what is durable counts as committed; what is not here fails with 0112, what is here and
+        cannot be read with 0110, what is here under another SOP Class with 0119.
+        """
+        ...
+
+    async def sent(self, report: OwedReport) -> None:
+        """The site has taken this report."""
+        ...
+
+    async def not_sent(self, report: OwedReport, why: str) -> None:
+        """The site could not be reached; it is owed later again, and given up after three days."""
+        ...
+
+    async def reported(self, site: str, report: CommitmentReport) -> bool:
+        """A peer of a site reports on what we asked of it; durable on return.
+
+        Whether the transaction was one of ours, asked of a destination of this site.
+        """
         ...
 
 
@@ -162,12 +225,25 @@ class Outbound(Protocol):
     async def deliver(self, payload: Payload, delivery: Delivery) -> Acknowledgement:
         """One attempt. Returning promises that the peer has answered for the whole payload.
 
+        Where the peer also has to commit to it (``delivery.transaction_uid`` is not empty), it promises
+        that the peer was asked to: the acknowledgement says whether the report is still to come. Parts in
+        ``delivery.stored`` are at the peer already and need not be sent again.
         Raises TryAgain or Refused; must respect its own timeout and survive cancellation.
         """
         ...
 
     async def probe(self) -> None:
         """Ask the peer for a sign of life without sending patient data (C-ECHO, GET, TCP)."""
+        ...
+
+
+@runtime_checkable
+class Commits(Protocol):
+    """A destination that asks its peer to commit to what it has stored (PS3.4 J.3)."""
+
+    @property
+    def commitment_timeout(self) -> float | None:
+        """Seconds to wait for the peer's report; None when it is not asked to commit."""
         ...
 
 
@@ -240,8 +316,16 @@ class OutboundSettings(Settings):
     """How long an answer may take before the outcome counts as unknown."""
     retry: Retry = Retry()
     """Backoff between attempts and the age at which to give up."""
-    concurrency: int = 4
+    concurrency: int = Field(4, ge=1, le=256)
     """Deliveries under way at once to this destination."""
+    rate: Rate | None = None
+    """How many deliveries may begin in a time, for example 10/s or 600/h; no limit when absent."""
+    breaker: Breaker = Breaker()
+    """When the destination counts as down and is only probed."""
+    maintenance: tuple[Window, ...] = ()
+    """When it takes nothing, in its site's time: `daily 01:00-02:30`, `sun 22:00-04:00`."""
+    order: Literal["study", "patient", "result", "destination"] = "study"
+    """What keeps its order: all of one study, of one patient, versions of one result only, or everything."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,7 @@ def _table(path: Path, reading: Reading, tests: tuple[TableTest, ...]) -> Table:
         version=reading.document.version,
         engine=reading.engine,
         assembly=reading.assembly,
+        retention=reading.retention,
         sites=reading.sites,
         inbound=reading.inbound,
         processors=reading.processors,

@@ -23,7 +23,7 @@ from engine.config import Declared, Table
 from engine.model import InstanceFacts, StoredInstance, Study
 from engine.route import Decision, RouteOutcome, decide, decision_to_json, outcome_to_json
 from engine.spool import Spool
-from engine.store import deliveries, studies, work
+from engine.store import lanes, studies, work
 from engine.store.database import Database
 
 logger = logging.getLogger("pons.decide")
@@ -236,7 +236,7 @@ def enqueue_delivery(
         reason = f"destination {destination.name} belongs to another site; nothing was sent there"
         studies.hold(connection, study_id, study.revision, reason, now)
         return
-    deliveries.enqueue(
+    lanes.enqueue(
         connection,
         now,
         delivery_id=str(uuid.uuid4()),

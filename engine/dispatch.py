@@ -17,7 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from engine.channel import Outbound, OutboundType
+from sqlalchemy import Connection
+
+from engine.channel import Commits, Outbound, OutboundType
 from engine.clock import Clock, at
 from engine.config import Declared
 from engine.decide import Decider
@@ -33,17 +35,17 @@ from engine.model import (
     Result,
     ResultStatus,
     Study,
+    uid_from,
 )
 from engine.retry import next_attempt
 from engine.spool import fsync_folder, write_durably
-from engine.store import deliveries, work
+from engine.store import commitments, deliveries, lanes, work
 from engine.store.database import Database
-from engine.store.deliveries import Claim
+from engine.store.lanes import Claim, Settlement
 from engine.transform import copy_instances
 
 logger = logging.getLogger("pons.dispatch")
 
-LEASE = 90.0  # seconds; renewed while an attempt is under way
 GRACE = 5.0  # seconds beyond a channel's own timeout before the engine cuts the attempt off
 IDLE = 2.0  # seconds between looks when nothing wakes us
 
@@ -68,11 +70,17 @@ class Dispatch:
         *,
         data: Path,
         node: str,
+        lease: float = 60.0,
     ) -> None:
+        """
+        Args:
+            lease: seconds an attempt stays ours unless renewed, which it is while it is under way.
+        """
         self._database = database
         self._clock = clock
         self._decider = decider
         self._destinations = destinations
+        self._lease = lease
         self._data = data.absolute()
         self._payloads = self._data / "payloads"
         self._payloads.mkdir(mode=0o700, exist_ok=True)
@@ -126,7 +134,7 @@ class Dispatch:
             if due is None or due > now:
                 return []
             return await self._database.write(
-                lambda c: deliveries.claim(c, name, self._node, now, LEASE, free)
+                lambda c: lanes.claim(c, name, self._node, now, self._lease, free)
             )
         except Exception:
             logger.exception("claiming failed; trying again", extra={"pons": {"destination": name}})
@@ -157,35 +165,74 @@ class Dispatch:
                 order_key=head.order_key,
                 attempt=claimed.attempt,
                 created_at=at(head.created_at),
+                transaction_uid=await self._transaction(destination, claimed),
+                stored=frozenset(head.stored or ()),
             )
             # A channel keeps its own time; this is for one that does not. Parts may be answered one by one.
             patience = destination.declared.settings.timeout * max(1, len(payload.parts)) + GRACE
             async with asyncio.timeout(patience):
                 answer = await destination.channel.deliver(payload, delivery)
         except asyncio.CancelledError:
-            await self._database.write(lambda c: deliveries.release(c, claimed, self._clock.now()))
+            await self._database.write(lambda c: lanes.release(c, claimed, self._clock.now()))
             raise
         except Refused as error:
             await self._settle(claimed, "refused", code=error.code, detail=str(error))
             logger.error("delivery refused", extra={"pons": {**where, "code": error.code}})
         except TryAgain as error:
-            await self._again(destination, claimed, code=error.code, detail=str(error), after=error.after)
+            await self._again(destination, claimed, error)
         except TimeoutError:
-            await self._again(destination, claimed, code="timeout", detail="no answer in time")
+            await self._again(destination, claimed, TryAgain("no answer in time", code="timeout"))
         except Exception as error:
             logger.exception("a channel raised outside its contract", extra={"pons": where})
-            await self._again(destination, claimed, code="defect", detail=type(error).__name__)
+            failure = TryAgain(type(error).__name__, code="defect", uncertain=True)
+            await self._again(destination, claimed, failure)
         else:
-            await self._delivered(claimed, answer)
+            if answer.awaits_report or answer.report is not None:
+                await self._stored(claimed, answer, payload)
+            else:
+                await self._delivered(claimed, answer)
             logger.info("delivered", extra={"pons": {**where, "code": answer.code}})
         finally:
             keeper.cancel()
 
     async def _keep_lease(self, claimed: Claim) -> None:
         while True:
-            await asyncio.sleep(LEASE / 3)
-            due = self._clock.now() + LEASE
-            await self._database.write(partial(deliveries.extend, claimed=claimed, due_at=due))
+            await asyncio.sleep(self._lease / 3)
+            due = self._clock.now() + self._lease
+            await self._database.write(partial(lanes.extend, claimed=claimed, due_at=due))
+
+    async def _transaction(self, destination: Destination, claimed: Claim) -> str:
+        """The transaction UID of this attempt's storage commitment, recorded; empty where none is asked."""
+        channel = destination.channel
+        patience = channel.commitment_timeout if isinstance(channel, Commits) else None
+        if patience is None:
+            return ""
+        delivery_id, attempt = claimed.delivery.delivery_id, claimed.attempt
+        uid = uid_from(delivery_id, "storage commitment", str(attempt))
+        now = self._clock.now()
+        await self._database.write(
+            lambda c: commitments.register(c, uid, delivery_id, attempt, now, now + patience)
+        )
+        return uid
+
+    async def _stored(self, claimed: Claim, answer: Acknowledgement, payload: Payload) -> None:
+        """The peer has everything and was asked to commit; its report may have come already."""
+        stored = tuple(part.identifier for part in payload.parts)
+        now = self._clock.now()
+        settlement = Settlement(
+            claimed, "stored", answer.code, answer.detail[:2000], answer.warning[:2000], stored=stored
+        )
+        site = self._destinations[claimed.delivery.destination].declared.settings.site
+
+        def settle(connection: Connection) -> None:
+            ours = lanes.settle(connection, [settlement], now)
+            if answer.report is not None:
+                commitments.apply(connection, site, answer.report, now)
+            elif ours:
+                commitments.settle_reported(connection, claimed.delivery.delivery_id, now)
+
+        await self._database.write(settle)
+        self.wake()
 
     async def _delivered(self, claimed: Claim, answer: Acknowledgement) -> None:
         await self._settle(
@@ -193,22 +240,20 @@ class Dispatch:
         )
         self.wake()  # `after:` may have been waiting for this
 
-    async def _again(
-        self, destination: Destination, claimed: Claim, *, code: str, detail: str, after: float | None = None
-    ) -> None:
+    async def _again(self, destination: Destination, claimed: Claim, error: TryAgain) -> None:
         next_at = next_attempt(
             destination.declared.settings.retry,
             attempt=claimed.attempt,
-            created_at=claimed.delivery.created_at,
+            created_at=claimed.delivery.age_from,
             now=self._clock.now(),
             random=random.random(),  # noqa: S311 jitter, not a secret
-            after=after,
+            after=error.after,
         )
+        detail = str(error)
         if next_at is None:
             detail = f"gave up after {claimed.attempt} attempts: {detail}"
-        await self._settle(
-            claimed, "unknown" if code == "timeout" else "again", code=code, detail=detail, next_at=next_at
-        )
+        outcome = "unknown" if error.uncertain else "again"
+        await self._settle(claimed, outcome, code=error.code, detail=detail, next_at=next_at)
         logger.warning(
             "delivery failed" if next_at is None else "delivery will be tried again",
             extra={
@@ -216,7 +261,7 @@ class Dispatch:
                     "destination": destination.declared.name,
                     "delivery": claimed.delivery.delivery_id,
                     "attempt": claimed.attempt,
-                    "code": code,
+                    "code": error.code,
                 }
             },
         )
@@ -231,19 +276,9 @@ class Dispatch:
         warning: str = "",
         next_at: float | None = None,
     ) -> None:
+        settlement = Settlement(claimed, outcome, code, detail[:2000], warning[:2000], next_at)
         now = self._clock.now()
-        await self._database.write(
-            lambda c: deliveries.settle(
-                c,
-                claimed,
-                now,
-                outcome=outcome,
-                code=code,
-                detail=detail[:2000],
-                warning=warning[:2000],
-                next_at=next_at,
-            )
-        )
+        await self._database.write(lambda c: lanes.settle(c, [settlement], now))
 
     async def _payload(self, destination: Destination, claimed: Claim) -> Payload:
         head = claimed.delivery
@@ -256,9 +291,7 @@ class Dispatch:
         return Payload(parts=tuple(self._part(entry) for entry in manifest))
 
     async def _subject(self, destination: Destination, head: Any) -> tuple[Result | Study, History]:
-        earlier = await self._database.read(
-            lambda c: deliveries.acknowledged(c, head.destination, head.lineage)
-        )
+        earlier = await self._database.read(lambda c: deliveries.held_by(c, head.destination, head.lineage))
         told = [row for row in earlier if row.result_id is not None]
         reports = [row for row in told if row.status != ResultStatus.FAILED]
         standing = None
@@ -326,4 +359,5 @@ def _acknowledged(row: Any) -> Acknowledged:
         identifiers=tuple(part["identifier"] for part in parts),
         sop_class_uids=tuple(part["facts"].get("sop_class_uid", "") for part in parts),
         series_instance_uids=tuple(part["facts"].get("series_instance_uid", "") for part in parts),
+        certain=bool(row.certain),
     )

@@ -6,10 +6,16 @@
     │     .reason               one of RejectedReason
     ├── Busy                    an arrival is refused for now (DIMSE A700, HTTP 503/507)
     │     .storage_full         True when the disk watermark is the cause (507 rather than 503)
+    ├── DatabaseUnavailable     the database cannot be reached, or cannot write; nothing of the work is done
+    │     .storage_full         True when its disk is full
+    │     .in_doubt             True when the connection was lost at the commit: it may be done after all
     ├── UnknownPeer             an address, calling or called AE title belongs to no known site
     ├── TryAgain                an outbound or processor attempt failed; the next may succeed
     │     .after                seconds to wait at least, when the peer said so
+    │     .of_payload           True when the peer is well and only this payload fails: no circuit opens
+    │     .uncertain            True when the peer may hold the payload all the same (no answer came)
     ├── Refused                 the peer will never take this payload; it becomes a dead letter
+    │     .pause                True when the peer wants nothing more at all (410 Gone): the way is paused
     └── ProcessorFailed         a processor ended with a failure that a retry would not cure
 
 What an outbound channel raises outside this tree counts as TryAgain and is logged as a defect.
@@ -58,6 +64,15 @@ class Busy(PonsError):
         self.storage_full = storage_full
 
 
+class DatabaseUnavailable(PonsError):
+    """The database cannot be reached, or cannot write."""
+
+    def __init__(self, message: str, *, storage_full: bool = False, in_doubt: bool = False) -> None:
+        super().__init__(message)
+        self.storage_full = storage_full
+        self.in_doubt = in_doubt
+
+
 class UnknownPeer(PonsError):
     """The peer is no known site; ``what`` names the fact that did not match."""
 
@@ -69,18 +84,29 @@ class UnknownPeer(PonsError):
 class TryAgain(PonsError):
     """An attempt failed and a later one may succeed."""
 
-    def __init__(self, message: str, *, code: str = "", after: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "",
+        after: float | None = None,
+        of_payload: bool = False,
+        uncertain: bool = False,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.after = after
+        self.of_payload = of_payload
+        self.uncertain = uncertain or code == "timeout"
 
 
 class Refused(PonsError):
     """The peer refused for good; retrying the same bytes is pointless."""
 
-    def __init__(self, message: str, *, code: str = "") -> None:
+    def __init__(self, message: str, *, code: str = "", pause: bool = False) -> None:
         super().__init__(message)
         self.code = code
+        self.pause = pause
 
 
 class ProcessorFailed(PonsError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -17,9 +18,8 @@ from engine.finding import did_you_mean, shown
 from engine.model import InstanceFacts, Study
 from engine.part10 import inspect
 from engine.route import Decision, decision_from_json
-from engine.run import database_path
 from engine.store import look, work
-from engine.store.database import connect
+from engine.store.database import exists, locate, open_database
 from engine.table import Table
 
 MAX_FILES = 200_000
@@ -92,16 +92,17 @@ def recorded_decision(table: Table, study_instance_uid: str) -> list[Decision]:
     Raises:
         PonsError: the engine has no such study, or has not decided it yet.
     """
-    path = database_path(table)
-    if not path.exists():
-        raise PonsError(f"{shown(study_instance_uid)} is no path, and {path} holds no studies yet")
-    engine = connect(path)
+    url = locate(table.engine)
+    if not exists(url):
+        raise PonsError(f"{shown(study_instance_uid)} is no path, and {url.database} holds no studies yet")
+    database = open_database(url)
     try:
-        with engine.connect() as connection:
-            studies = look.list_studies(connection, site=None, uid=study_instance_uid, limit=100)
-            decided = [work.decisions_of(connection, study.id) for study in studies]
+        studies = database.read_now(
+            lambda c: look.list_studies(c, site=None, uid=study_instance_uid, limit=100)
+        )
+        decided = [database.read_now(partial(work.decisions_of, study_id=study.id)) for study in studies]
     finally:
-        engine.dispose()
+        database.close()
     if not studies:
         raise PonsError(f"no study {shown(study_instance_uid)}; `pons studies` lists what there is")
     found = [decision_from_json(decisions[-1].decision) for decisions in decided if decisions]

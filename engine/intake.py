@@ -17,8 +17,10 @@ from sqlalchemy import Connection
 
 from engine import part10
 from engine.audit import append_event
+from engine.channel import CommitmentDesk
 from engine.clock import Clock
-from engine.errors import Busy, Rejected, RejectedReason
+from engine.commitment import Commitments
+from engine.errors import Busy, DatabaseUnavailable, Rejected, RejectedReason
 from engine.model import Arrival, Receipt
 from engine.spool import FileLanding, Spool
 from engine.store import studies
@@ -74,6 +76,7 @@ class DurableIntake:
             keep_versions: keep a second version of a SOP Instance (True) or refuse it.
         """
         self.sessions = OpenSessions()
+        self.commitments: CommitmentDesk = Commitments(database, spool, clock)
         self._spool = spool
         self._database = database
         self._clock = clock
@@ -105,7 +108,10 @@ class DurableIntake:
         landing = arrival.landing
         assert isinstance(landing, FileLanding)
         try:
-            return await self._accept(arrival, landing)
+            try:
+                return await self._accept(arrival, landing)
+            except DatabaseUnavailable as error:
+                raise Busy(str(error), storage_full=error.storage_full) from None
         except (Rejected, Busy) as error:
             logger.warning(
                 "instance refused",

@@ -49,6 +49,8 @@ __all__ = [
     "Arrival",
     "Artefact",
     "Code",
+    "CommitmentReport",
+    "CommitmentRequest",
     "Delivery",
     "DeliveryId",
     "Fact",
@@ -59,6 +61,7 @@ __all__ = [
     "InstanceReference",
     "Issuer",
     "Order",
+    "OwedReport",
     "Part",
     "Patient",
     "Payload",
@@ -191,7 +194,11 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """One earlier delivery of the same result lineage that this destination acknowledged."""
+    """One earlier delivery of the same result lineage that this destination holds, as far as is known.
+
+    ``certain`` is False where no answer came to it and a newer version took its place: it may have
+    arrived, so a correction of it is a correction and a retraction must take it back too.
+    """
 
     delivery_id: DeliveryId
     status: ResultStatus
@@ -199,6 +206,7 @@ class Acknowledged:
     identifiers: tuple[str, ...]  # of its parts, in order
     sop_class_uids: tuple[str, ...] = ()
     series_instance_uids: tuple[str, ...] = ()
+    certain: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +237,8 @@ class Delivery:
     order_key: str
     attempt: int  # 1 for the first try
     created_at: datetime
+    transaction_uid: str = ""  # to ask a storage commitment with; another one for each attempt
+    stored: frozenset[str] = frozenset()  # parts an earlier attempt stored, by their identifiers
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +248,41 @@ class Acknowledgement:
     code: str  # "0000", "AA", "201"
     detail: str = ""
     warning: str = ""
+    awaits_report: bool = False  # stored, and asked to commit: the delivery waits for the peer's report
+    report: CommitmentReport | None = None  # the report, where it came on the same association
+
+
+@dataclass(frozen=True, slots=True)
+class CommitmentRequest:
+    """N-ACTION of the Storage Commitment Push Model (PS3.4 J.3.2), asked of us."""
+
+    site: str
+    inbound: str
+    calling_ae_title: str
+    called_ae_title: str
+    transaction_uid: str
+    references: tuple[tuple[str, str], ...]  # SOP Class UID, SOP Instance UID
+
+
+@dataclass(frozen=True, slots=True)
+class CommitmentReport:
+    """N-EVENT-REPORT of a transaction (PS3.4 J.3.3): event type 1 when nothing failed, else 2."""
+
+    transaction_uid: str
+    committed: tuple[tuple[str, str], ...]
+    failed: tuple[tuple[str, str, int], ...] = ()  # SOP Class UID, SOP Instance UID, Failure Reason
+
+
+@dataclass(frozen=True, slots=True)
+class OwedReport:
+    """A report that an inbound channel has to send, and to whom."""
+
+    request_id: int
+    site: str
+    calling_ae_title: str  # who asked: the AE that gets the report
+    called_ae_title: str  # whom it asked: the AE we report as
+    attempt: int
+    report: CommitmentReport
 
 
 _NAMESPACE = uuid.UUID("5b0f6c1e-6f0e-5d0c-9a55-706f6e730001")

@@ -27,6 +27,7 @@ from engine.sections import (
     NAME,
     Assembly,
     EngineSettings,
+    Retention,
     RouteSettings,
     SiteSettings,
     TableSettings,
@@ -50,6 +51,7 @@ class Reading:
     findings: list[Finding]
     engine: EngineSettings = field(default_factory=EngineSettings)
     assembly: Assembly = field(default_factory=Assembly)
+    retention: Retention = field(default_factory=Retention)
     sites: dict[str, Site] = field(default_factory=dict)
     inbound: dict[str, Declared[InboundType]] = field(default_factory=dict)
     processors: dict[str, Declared[ProcessorType]] = field(default_factory=dict)
@@ -113,6 +115,8 @@ def read_sections(document: Document, catalog: Catalog) -> Reading:
         reading.engine = engine.model_copy(update={"data": base / engine.data})
     assembly = reading.block(Assembly, _mapping(data.get("assembly")), ("assembly",))
     reading.assembly = assembly or reading.assembly
+    retention = reading.block(Retention, _mapping(data.get("retention")), ("retention",))
+    reading.retention = retention or reading.retention
     for name, block in _named(reading, "sites"):
         settings = reading.block(SiteSettings, block, ("sites", name))
         if settings is not None:
@@ -142,7 +146,9 @@ def _read_outline(reading: Reading, data: dict[str, Any]) -> None:
         elif section in SEQUENCES and value is not None and not isinstance(value, list):
             reading.complain((section,), "must be a list")
         elif (
-            section in ("engine", "assembly", *MAPPINGS) and value is not None and not isinstance(value, dict)
+            section in ("engine", "assembly", "retention", *MAPPINGS)
+            and value is not None
+            and not isinstance(value, dict)
         ):
             reading.complain((section,), "must be a mapping")
     if "version" not in data:

@@ -41,8 +41,8 @@ from engine.intake import DurableIntake
 from engine.key_set import key_set_route
 from engine.processing import Processing
 from engine.spool import Spool
-from engine.store import deliveries, look, work
-from engine.store.database import Database
+from engine.store import deliveries, lanes, look, work
+from engine.store.database import Database, locate, open_database
 from engine.store.migrate import migrate
 from engine.store.reconcile import reconcile
 from engine.study_context import tolerate_sloppy_values
@@ -62,11 +62,6 @@ class Running:
     assembly: Assembly
 
 
-def database_path(table: Table) -> Path:
-    """Where the SQLite file is."""
-    return table.engine.data / "pons.sqlite"
-
-
 @contextlib.asynccontextmanager
 async def running(table: Table, clock: Clock | None = None) -> AsyncIterator[Running]:
     """An engine, up while entered."""
@@ -75,7 +70,7 @@ async def running(table: Table, clock: Clock | None = None) -> AsyncIterator[Run
     data = table.engine.data.absolute()
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _sole_owner(data):
-        database = Database(database_path(table))
+        database = open_database(locate(table.engine))
         try:
             await asyncio.to_thread(migrate, database.engine)
             async with _assembled(table, clock, data, database) as engine:
@@ -115,7 +110,7 @@ async def _assembled(table: Table, clock: Clock, data: Path, database: Database)
         name: Destination(d, d.type.build(d.settings, _outbound_context(table, name, data, links)))
         for name, d in table.outbound.items()
     }
-    dispatch = Dispatch(database, clock, decider, destinations, data=data, node=node)
+    dispatch = Dispatch(database, clock, decider, destinations, data=data, node=node, lease=settings.lease)
     intake = DurableIntake(
         spool,
         database,
@@ -171,7 +166,7 @@ async def _take_over(database: Database, spool: Spool, clock: Clock, table: Tabl
         what = "unfinished or unrecorded instances of an earlier run removed; none was acknowledged"
         logger.warning(what, extra={"pons": {"count": leftovers + orphans}})
     now = clock.now()
-    await database.write(lambda c: deliveries.free_all(c, now))
+    await database.write(lambda c: lanes.free_all(c, now))
     await database.write(lambda c: work.free_jobs(c, now))
     stranded = await database.read(lambda c: deliveries.stranded(c, list(table.outbound)))
     for name, count in stranded.items():

@@ -15,9 +15,11 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from engine.finding import did_you_mean
-from engine.settings import AETitle, Duration, HostPort, Settings, Size
+from engine.settings import AETitle, Duration, HostPort, Secret, Settings, Size
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 """Names of sites, channels and processors: they appear in file names, metrics and URLs."""
@@ -72,6 +74,20 @@ def _check_public_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _check_database(value: str) -> str:
+    if value == "sqlite":
+        return value
+    try:
+        url = make_url(value)
+    except ArgumentError:
+        url = None
+    if url is None or url.get_backend_name() != "postgresql" or not url.database:
+        raise ValueError("must be sqlite, or an address such as postgresql://pons@db.example/pons")
+    if url.password is not None:
+        raise ValueError("must not hold a password; give it by reference in engine.database_password")
+    return value
+
+
 def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -80,6 +96,7 @@ def _sending(value: Any) -> Any:
     return {"to": value} if isinstance(value, str) else value
 
 
+DatabaseUrl = Annotated[str, AfterValidator(_check_database)]
 TimeZone = Annotated[str, AfterValidator(_check_zone)]
 Address = Annotated[str, BeforeValidator(_check_address, json_schema_input_type=str)]
 PublicUrl = Annotated[str, AfterValidator(_check_public_url)]
@@ -94,8 +111,12 @@ class EngineSettings(Settings):
 
     data: Path = Path("data")
     """Folder of the store and the instances; relative to the table's folder."""
-    database: Literal["sqlite"] = "sqlite"
-    """Where records are kept."""
+    database: DatabaseUrl = "sqlite"
+    """Where records are kept: `sqlite`, in the data folder, or postgresql://USER@HOST:PORT/NAME."""
+    database_password: Secret | None = None
+    """Password of the PostgreSQL user, by reference; without it the server's own rules must let us in."""
+    lease: Duration = 60.0
+    """How long what a silent engine was doing stays its own before another may take it over."""
     instances: Literal["file"] = "file"
     """Where instances are kept."""
     http: HostPort = "127.0.0.1:8080"
@@ -109,7 +130,7 @@ class EngineSettings(Settings):
     min_free: Size = 1024**3
     """Free disk space below which nothing new is taken in."""
     reserve: Size = 64 * 1024**2
-    """Disk space set aside so that a full disk does not stop what is under way."""
+    """Disk space set aside so that a full disk does not stop what is under way; 0 for none."""
     log: Literal["text", "json"] = "json"
     """How log lines are written."""
 
@@ -131,6 +152,19 @@ class Assembly(Settings):
         if self.force_after < self.stable_after:
             raise ValueError("force_after is shorter than stable_after, so no study would ever fall quiet")
         return self
+
+
+class Retention(Settings):
+    """`retention:` how long finished studies stay; nothing undelivered, held or under way is ever removed."""
+
+    keep: Duration | None = None
+    """Age of its last event at which a finished study's files are removed; never when absent."""
+    max_size: Size | None = None
+    """Size of all instances above which the oldest finished studies go before their time."""
+    history: Duration | None = None
+    """Age at which the records of a removed study go too (the audit trail stays); never when absent."""
+    every: Duration = 300.0
+    """How often the engine looks for what may be removed."""
 
 
 class IssuerSettings(Settings):
@@ -272,6 +306,8 @@ class TableSettings(Settings):
     """Patterns of files, relative to this one, whose sections are added to this table."""
     assembly: Assembly = Assembly()
     """When a study counts as complete."""
+    retention: Retention = Retention()
+    """How long finished studies stay."""
     sites: dict[Annotated[str, Field(pattern=NAME)], SiteSettings] = Field(default_factory=dict)
     """Hospitals and departments, by name."""
     inbound: dict[str, Any] = Field(default_factory=dict)

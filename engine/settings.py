@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)i?B?")
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*([smhd])")
 _POWERS = {"": 0, "k": 1, "M": 2, "G": 3, "T": 4}
 
 
@@ -131,6 +132,28 @@ class Tls(Settings):
         if self.certificate and self.certificate.file:
             key = self.key.file if self.key else None
             context.load_cert_chain(self.certificate.file, key)
+
+
+def parse_rate(value: Any) -> float:
+    """Deliveries a second from `10/s`, `120/m`, `1000/h`; a bare number is refused: it has no unit."""
+    match = _RATE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None or float(match[1]) <= 0:
+        raise ValueError("a rate is a number per unit of time, for example 10/s, 120/m, 1000/h")
+    return float(match[1]) / _UNITS[match[2]]
+
+
+Rate = Annotated[float, BeforeValidator(parse_rate, json_schema_input_type=str)]
+
+
+class Breaker(Settings):
+    """When a destination that fails counts as down: nothing but a probe goes out until one succeeds."""
+
+    failures: int = Field(5, ge=1, le=1000)
+    """Failures in a row, of the destination and not of one payload, at which the circuit opens."""
+    open_for: Duration = 30.0
+    """How long it stays open before one delivery may try; doubles at each probe that fails."""
+    cap: Duration = 300.0
+    """The longest it stays open between two probes."""
 
 
 class Retry(Settings):

@@ -173,6 +173,13 @@ class Spool:
         """Where the bytes of a recorded instance are."""
         return self.instances / relative
 
+    def holds(self, relative: str, size: int) -> bool:
+        """Whether a recorded instance is there, in full."""
+        try:
+            return self.path(relative).stat().st_size == size
+        except OSError:
+            return False
+
     def forget(self, relative: str) -> None:
         """Remove bytes that were never recorded."""
         self.path(relative).unlink(missing_ok=True)

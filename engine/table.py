@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from engine.channel import InboundType, OutboundType, ProcessorType
 from engine.model import Site, Study
 from engine.route import Route, RouteIndex
-from engine.sections import Assembly, EngineSettings
+from engine.sections import Assembly, EngineSettings, Retention
 
 T = TypeVar("T", InboundType, OutboundType, ProcessorType)
 
@@ -55,6 +55,7 @@ class Table:
     version: str  # "sha256:" and 12 hexadecimal digits of the content of all its files
     engine: EngineSettings
     assembly: Assembly
+    retention: Retention
     sites: Mapping[str, Site]
     inbound: Mapping[str, Declared[InboundType]]
     processors: Mapping[str, Declared[ProcessorType]]

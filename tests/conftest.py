@@ -22,6 +22,7 @@ if str(ROOT) not in sys.path:  # a bare `pytest` does not put the checkout on th
 pytest_plugins = [
     "tests.peers.dcmtk",
     "tests.peers.orthanc",
+    "tests.peers.postgres",
     "tests.peers.mllp",
     "tests.peers.fhir",
     "tests.peers.webhook",

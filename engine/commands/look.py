@@ -6,28 +6,17 @@ They read the engine's database beside it, running or not, and change nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table as Grid
 from sqlalchemy import Connection
 
 from engine.clock import at
-from engine.config import load
+from engine.commands.desk import AsJson, Limit, TablePath, read, show
 from engine.errors import PonsError
-from engine.run import database_path
 from engine.store import look
-from engine.store.database import connect
 from engine.story import tell
-
-T = TypeVar("T")
-
-TablePath = Annotated[Path, typer.Option("--table", help="The routing table that names the data folder.")]
-AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
-Limit = Annotated[int, typer.Option(min=1, max=100_000, help="Rows at most.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -35,19 +24,6 @@ def register(app: typer.Typer) -> None:
     app.command("studies")(studies)
     app.command("trace")(trace)
     app.command("deliveries")(deliveries)
-
-
-def read(table: Path, work: Callable[[Connection], T]) -> T:
-    """Run a query on the engine's database; raises PonsError when there is none yet."""
-    path = database_path(load(table, surroundings=False))  # looking needs none of its secrets
-    if not path.exists():
-        raise PonsError(f"{path}: no database yet; start the engine with `pons run --table {table}` first")
-    engine = connect(path)
-    try:
-        with engine.connect() as connection:
-            return work(connection)
-    finally:
-        engine.dispose()
 
 
 def studies(
@@ -82,7 +58,9 @@ def deliveries(
     table: TablePath = Path("routes.yaml"),
     study: Annotated[str | None, typer.Option(help="Of this Study Instance UID only.")] = None,
     destination: Annotated[str | None, typer.Option(help="To this destination only.")] = None,
-    state: Annotated[str | None, typer.Option(help="queued, delivered, dead or superseded.")] = None,
+    state: Annotated[
+        str | None, typer.Option(help="queued, waiting, delivered, dead, superseded or discarded.")
+    ] = None,
     limit: Limit = 50,
     as_json: AsJson = False,
 ) -> None:
@@ -140,22 +118,3 @@ def trace(
     typer.echo(f"study {study}")
     for event in events:
         typer.echo(f"{event['at'][11:23]}  {event['site']:12} {event['what']:10} {event['text']}")
-
-
-def show(rows: list[dict[str, Any]], as_json: bool, nothing: str) -> None:
-    """Rows as JSON or as a grid; a grid that is not on a terminal is never cut."""
-    if as_json:
-        typer.echo(json.dumps(rows, indent=2))
-        return
-    if not rows:
-        typer.echo(nothing)
-        return
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=240)
-    grid = Grid(box=None, pad_edge=False)
-    for column in rows[0]:
-        grid.add_column(column, overflow="fold")
-    for row in rows:
-        grid.add_row(*(str(value) for value in row.values()))
-    console.print(grid)

@@ -8,8 +8,6 @@ writes beside a running engine: one short transaction, after a preview.
 from __future__ import annotations
 
 import json
-import os
-import pwd
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,15 +17,13 @@ from sqlalchemy import Connection
 
 from engine.catalog import Catalog
 from engine.clock import SteadyClock, at
-from engine.commands.look import AsJson, TablePath, read, show
+from engine.commands.desk import AsJson, TablePath, read, show, who, write
 from engine.config import load
 from engine.errors import ConfigurationError, PonsError
 from engine.model import Code, Finding, Result
 from engine.retraction import Retraction, checked_reason, plan, retract
-from engine.run import database_path
 from engine.spool import write_durably
 from engine.store import deliveries, look, work
-from engine.store.database import connect
 
 ResultId = Annotated[str, typer.Argument(help="Id of a result, as `pons result list` shows it.")]
 
@@ -153,16 +149,7 @@ def retract_result(
         _tell(read(table, lambda c: plan(c, result_id, words, loaded.outbound, now)), result_id, "would be")
         typer.echo("nothing was changed; add --yes to do it")
         return
-    path = database_path(loaded)
-    if not path.exists():
-        raise PonsError(f"{path}: no database yet; there is nothing to retract")
-    engine = connect(path)
-    try:
-        # IMMEDIATE: the one writer's place is taken before anything is read, for a moment only.
-        with engine.connect().execution_options(begin="IMMEDIATE") as connection, connection.begin():
-            done = retract(connection, result_id, words, loaded.outbound, now, actor=_who())
-    finally:
-        engine.dispose()
+    done = write(loaded, lambda c: retract(c, result_id, words, loaded.outbound, now, actor=who()))
     _tell(done, result_id, "is")
 
 
@@ -193,12 +180,3 @@ def _told(finding: Finding) -> dict[str, str]:
         "unit": finding.unit.value if finding.unit else "",
         "flag": finding.flag.value if finding.flag else "",
     }
-
-
-def _who() -> str:
-    """The user of the operating system, as the kernel knows it: an environment variable can lie."""
-    number = os.getuid()
-    try:
-        return f"{pwd.getpwuid(number).pw_name} (uid {number})"
-    except KeyError:
-        return f"uid {number}"

@@ -1,156 +1,84 @@
-"""The database: one writer with group commit, readers beside it.
+"""The database behind the engine, in two forms with one face.
 
-SQLite in WAL mode with `synchronous=FULL`: a commit that has returned survives a power cut. Every
-write passes through one thread, which gathers what is waiting into one transaction, so that a
-hundred acknowledgements cost one sync. Each piece of work runs in its own savepoint: one that
-fails takes nothing with it. The SQLite is the one that `pysqlite3` brings, because releases up to
-3.51.2 carry a WAL-reset corruption bug.
+`sqlite` is the embedded form: one file, one process, one writer with group commit. A PostgreSQL is
+shared: any number of processes write, and rows are locked where two could meet. Both run the same
+queries (`studies`, `work`, `deliveries`, …); what a dialect does its own way is in `dialect`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import queue
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Protocol, TypeVar
 
-import pysqlite3.dbapi2
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.pool import QueuePool
+from sqlalchemy import URL, Connection, Engine, make_url
+
+from engine.errors import ConfigurationError
+from engine.sections import EngineSettings
+from engine.store.postgres import PostgresDatabase
+from engine.store.sqlite import SqliteDatabase
 
 T = TypeVar("T")
 
-BATCH = 256  # pieces of work in one commit at most: bounds the latency of the first
+__all__ = ["Database", "PostgresDatabase", "SqliteDatabase", "exists", "locate", "open_database"]
 
 
-@dataclass(slots=True)
-class _Work:
-    run: Callable[[Connection], Any]
-    future: asyncio.Future[Any]
-    loop: asyncio.AbstractEventLoop
+class Database(Protocol):
+    """Durable writes, concurrent reads."""
 
-
-def connect(path: Path) -> Engine:
-    """An engine on a SQLite file; the file is made private (0600) when it is new."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.touch(mode=0o600, exist_ok=True)
-    engine = create_engine(
-        f"sqlite:///{path}",
-        module=pysqlite3.dbapi2,
-        poolclass=QueuePool,
-        connect_args={"check_same_thread": False, "timeout": 30},
-    )
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # we say BEGIN ourselves, so that it can be IMMEDIATE
-        cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        mode = connection.get_execution_options().get("begin", "DEFERRED")
-        connection.exec_driver_sql(f"BEGIN {mode}")
-
-    return engine
-
-
-class Database:
-    """Durable writes by group commit, concurrent reads."""
-
-    def __init__(self, path: Path) -> None:
-        self.engine = connect(path)
-        self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
-        self._readers = ThreadPoolExecutor(4, thread_name_prefix="pons-read")
-        self._writer = threading.Thread(target=self._write_forever, name="pons-write", daemon=True)
-        self._writer.start()
-        self._closed = False
+    shared: bool
+    """Whether other processes may be writing."""
+    engine: Engine
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in a transaction; returns once it is committed and synced.
 
-        ``work`` runs in the writer's thread, must touch nothing but the connection, and may run
-        together with others in one transaction. What it raises is raised here, and undone.
+        ``work`` runs in another thread, must touch nothing but the connection and must bear being
+        run again: after a deadlock or a lost connection it is. What it raises is raised here, and
+        undone. Raises DatabaseUnavailable when it could not be done.
         """
-        if self._closed:
-            raise RuntimeError("the database is closed")
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        self._queue.put(_Work(work, future, loop))
-        # A caller that is cancelled must not make its committed work look undone to others.
-        return await asyncio.shield(future)
+        ...
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """Run ``work`` on a snapshot, beside the writer."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_now, work)
+        """Run ``work`` beside the writers; it must not write."""
+        ...
 
     def read_now(self, work: Callable[[Connection], T]) -> T:
         """`read` for callers without a loop (the command line)."""
-        with self.engine.connect() as connection:
-            return work(connection)
+        ...
+
+    def write_now(self, work: Callable[[Connection], T]) -> T:
+        """`write` for callers without a loop."""
+        ...
 
     def close(self) -> None:
-        """Finish what is queued, then let go of the file."""
-        if self._closed:
-            return
-        self._closed = True
-        self._queue.put(None)
-        self._writer.join()
-        self._readers.shutdown()
-        self.engine.dispose()
+        """Finish what is queued, then let go."""
+        ...
 
-    def _write_forever(self) -> None:
-        while True:
-            batch, last = self._gather()
-            if batch:
-                self._commit(batch)
-            if last:
-                return
 
-    def _gather(self) -> tuple[list[_Work], bool]:
-        first = self._queue.get()
-        if first is None:
-            return [], True
-        batch = [first]
-        while len(batch) < BATCH:
-            try:
-                work = self._queue.get_nowait()
-            except queue.Empty:
-                break
-            if work is None:
-                return batch, True
-            batch.append(work)
-        return batch, False
+def locate(settings: EngineSettings) -> URL:
+    """Where the database of a table is; a password is revealed into it, so it must never be shown.
 
-    def _commit(self, batch: list[_Work]) -> None:
-        outcomes: list[tuple[_Work, Any, BaseException | None]] = []
+    Raises ConfigurationError when the password's secret cannot be read.
+    """
+    if settings.database == "sqlite":
+        return URL.create("sqlite", database=str(settings.data / "pons.sqlite"))
+    url = make_url(settings.database)
+    if settings.database_password is not None:
         try:
-            with self.engine.connect().execution_options(begin="IMMEDIATE") as connection, connection.begin():
-                for work in batch:
-                    try:
-                        with connection.begin_nested():
-                            outcomes.append((work, work.run(connection), None))
-                    except Exception as error:
-                        outcomes.append((work, None, error))
-        except Exception as error:  # the commit itself failed: nothing of the batch is there
-            outcomes = [(work, None, error) for work in batch]
-        for loop in {work.loop for work in batch}:
-            mine = [outcome for outcome in outcomes if outcome[0].loop is loop]
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(_settle, mine)
+            url = url.set(password=settings.database_password.reveal())
+        except LookupError as error:
+            raise ConfigurationError(f"engine.database_password: {error}") from None
+    return url
 
 
-def _settle(outcomes: list[tuple[_Work, Any, BaseException | None]]) -> None:
-    for work, value, error in outcomes:
-        if work.future.cancelled():
-            continue
-        if error is None:
-            work.future.set_result(value)
-        else:
-            work.future.set_exception(error)
+def exists(url: URL) -> bool:
+    """Whether there can be something to look at: looking must not make an empty database."""
+    return url.get_backend_name() != "sqlite" or Path(url.database or "").exists()
+
+
+def open_database(url: URL) -> Database:
+    """Open it; a SQLite file is made when it is not there, a PostgreSQL database is not."""
+    if url.get_backend_name() == "sqlite":
+        return SqliteDatabase(Path(url.database or ""))
+    return PostgresDatabase(url)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     Float,
@@ -18,7 +19,10 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
+
+Serial = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only an INTEGER, of any size
 
 metadata = MetaData(
     naming_convention={
@@ -32,7 +36,7 @@ metadata = MetaData(
 studies = Table(
     "studies",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Serial, primary_key=True),
     Column("site", String(64), nullable=False),
     Column("study_instance_uid", String(64), nullable=False),
     Column("state", String(16), nullable=False),  # receiving | stable
@@ -44,6 +48,7 @@ studies = Table(
     Column("opened_at", Float, nullable=False),  # first instance of the open revision
     Column("last_at", Float, nullable=False),  # latest new instance
     Column("duplicates", Integer, nullable=False, default=0),
+    Column("purged_at", Float),  # when retention removed its instances; what arrives later is held
     UniqueConstraint("site", "study_instance_uid"),
     Index("ix_studies_state_last_at", "state", "last_at"),
 )
@@ -51,7 +56,7 @@ studies = Table(
 instances = Table(
     "instances",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Serial, primary_key=True),
     Column("study_id", ForeignKey("studies.id"), nullable=False, index=True),
     Column("site", String(64), nullable=False),
     Column("sop_instance_uid", String(64), nullable=False),
@@ -59,7 +64,7 @@ instances = Table(
     Column("sop_class_uid", String(64), nullable=False),
     Column("transfer_syntax_uid", String(64), nullable=False),
     Column("sha256", String(64), nullable=False),  # of the data set, without file meta
-    Column("size", Integer, nullable=False),
+    Column("size", Serial, nullable=False),
     Column("path", Text, nullable=False),  # below the instances folder
     Column("attributes", JSON, nullable=False),  # what routing asked for when it arrived
     Column("received_at", Float, nullable=False),
@@ -82,7 +87,7 @@ revisions = Table(
 decisions = Table(
     "decisions",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Serial, primary_key=True),
     Column("study_id", ForeignKey("studies.id"), nullable=False),
     Column("revision", Integer, nullable=False),
     Column("table_version", String(80), nullable=False),
@@ -94,7 +99,7 @@ decisions = Table(
 holds = Table(
     "holds",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Serial, primary_key=True),
     Column("study_id", ForeignKey("studies.id"), nullable=False, index=True),
     Column("revision", Integer, nullable=False),
     Column("reason", Text, nullable=False),
@@ -116,6 +121,8 @@ jobs = Table(
     Column("owner", String(64)),
     Column("fence", Integer, nullable=False, default=0),
     Column("attempts", Integer, nullable=False, default=0),
+    # Runs whose engine ended before they did.
+    Column("crashes", Integer, nullable=False, default=0, server_default="0"),
     Column("queued_at", Float, nullable=False),
     Column("finished_at", Float),
     Column("detail", Text, nullable=False, default=""),
@@ -142,17 +149,24 @@ lanes = Table(
     metadata,
     Column("destination", String(64), primary_key=True),
     Column("order_key", String(200), primary_key=True),
-    Column("pending", Integer, nullable=False),
+    Column("pending", Integer, nullable=False),  # 1 while something is queued in it, else 0
     Column("due_at", Float, nullable=False),  # also the lease while owned
     Column("owner", String(64)),
     Column("fence", Integer, nullable=False, default=0),
-    Index("ix_lanes_destination_due_at", "destination", "due_at"),
+    # Only lanes with something in them: the rest are the history of every study ever sent.
+    Index(
+        "ix_lanes_waiting",
+        "destination",
+        "due_at",
+        sqlite_where=text("pending > 0"),
+        postgresql_where=text("pending > 0"),
+    ),
 )
 
 deliveries = Table(
     "deliveries",
     metadata,
-    Column("seq", Integer, primary_key=True),  # the order within a lane
+    Column("seq", Serial, primary_key=True),  # the order within a lane
     Column("delivery_id", String(36), nullable=False, unique=True),
     Column("destination", String(64), nullable=False),
     Column("order_key", String(200), nullable=False),
@@ -163,14 +177,22 @@ deliveries = Table(
     Column("status", String(16), nullable=False),  # of the result; "study" for a study
     Column("transform", JSON, nullable=False),
     Column("after", JSON, nullable=False),  # destinations that must acknowledge first
-    Column("state", String(16), nullable=False),  # queued | delivered | dead | superseded
+    # queued | waiting (for `after`, or for a commitment) | delivered | dead | superseded
+    # | discarded (a dead letter that a person gave up)
+    Column("state", String(16), nullable=False),
     Column("attempts", Integer, nullable=False, default=0),
     Column("created_at", Float, nullable=False),
+    Column(
+        "age_from", Float, nullable=False, server_default="0"
+    ),  # what the give-up age counts from: created, or replayed
+    Column("stored", JSON),  # identifiers of the parts that the peer has stored and not committed yet
+    Column("transaction_uid", String(64)),  # the storage commitment that the delivery waits for
     Column("payload", JSON),  # the manifest of the rendered bytes
     Column("reason", Text, nullable=False, default=""),  # latest answer or error
     Column("finished_at", Float),
     Index("ix_deliveries_lane", "destination", "order_key", "state", "seq"),
     Index("ix_deliveries_lineage", "destination", "lineage"),
+    Index("ix_deliveries_state", "state", "finished_at"),
 )
 
 attempts = Table(
@@ -180,16 +202,67 @@ attempts = Table(
     Column("attempt", Integer, primary_key=True),
     Column("started_at", Float, nullable=False),
     Column("ended_at", Float),
-    Column("outcome", String(16), nullable=False),  # unknown | delivered | again | refused
+    # unknown | delivered | again | refused | stored (and waits for its storage commitment)
+    Column("outcome", String(16), nullable=False),
     Column("code", String(64), nullable=False, default=""),
     Column("detail", Text, nullable=False, default=""),
     Column("warning", Text, nullable=False, default=""),
 )
 
+destinations = Table(  # what is known of a way out beside its configuration; a row once there is something
+    "destinations",
+    metadata,
+    Column("destination", String(64), primary_key=True),
+    Column("paused_at", Float),  # by a person, or by the engine (410 Gone); nothing goes out until resumed
+    Column("paused_by", String(128), nullable=False, default="", server_default=""),
+    Column("pause_reason", Text, nullable=False, default="", server_default=""),
+    Column("breaker", String(16), nullable=False),  # closed | open | half_open
+    Column("failures", Integer, nullable=False, default=0),  # in a row, of the destination itself
+    Column("opened_at", Float),
+    Column("probe_at", Float),  # open: when one delivery may try; half_open: when its lease ends
+    Column("openings", Integer, nullable=False, default=0),  # in a row: each waits longer
+    Column("next_slot_at", Float, nullable=False, default=0.0),  # rate limit: when the next may start
+    Column("last_acknowledged_at", Float),
+)
+
+commitments = Table(  # storage commitment as its user (PS3.4 J.3): asked of a peer for a delivery
+    "commitments",
+    metadata,
+    Column("transaction_uid", String(64), primary_key=True),
+    Column("delivery_id", ForeignKey("deliveries.delivery_id"), nullable=False, index=True),
+    Column("attempt", Integer, nullable=False),
+    Column("requested_at", Float, nullable=False),
+    Column("expires_at", Float, nullable=False),
+    Column("state", String(16), nullable=False),  # requested | committed | failed | expired
+    Column("reported_at", Float),
+    Column("failed", JSON),  # SOP Instance UID -> Failure Reason (0008,1197)
+)
+
+commitment_requests = Table(  # storage commitment as its provider: asked of us by a site
+    "commitment_requests",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("site", String(64), nullable=False),
+    Column("inbound", String(64), nullable=False),
+    Column("calling_ae_title", String(16), nullable=False),
+    Column("called_ae_title", String(16), nullable=False),
+    Column("transaction_uid", String(64), nullable=False),
+    Column("references", JSON, nullable=False),  # [[SOP Class UID, SOP Instance UID], …]
+    Column("requested_at", Float, nullable=False),
+    Column("state", String(16), nullable=False),  # owed | reported | given_up
+    Column("due_at", Float, nullable=False),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("reported_at", Float),
+    Column("failed", Integer),  # how many of them could not be committed
+    Column("detail", Text, nullable=False, default=""),
+    UniqueConstraint("site", "transaction_uid"),
+    Index("ix_commitment_requests_owed", "inbound", "state", "due_at"),
+)
+
 audit_events = Table(
     "audit_events",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Serial, primary_key=True),
     Column("at", Float, nullable=False),
     Column("actor", String(128), nullable=False),
     Column("action", String(64), nullable=False),

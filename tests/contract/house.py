@@ -44,7 +44,7 @@ from engine.model import (
 )
 from engine.spool import Spool
 from engine.store import deliveries, work
-from engine.store.database import Database
+from engine.store.database import SqliteDatabase
 from engine.store.migrate import migrate
 from engine.store.tables import deliveries as delivery_rows
 from engine.study_context import read_context
@@ -124,7 +124,7 @@ class House:
         self.table = config.load(self._write_table(block, timeout))
         data = self.table.engine.data.absolute()
         self._spool = Spool(data, max_instance=10_000_000, min_free=0)
-        self._database = Database(data / "pons.sqlite")
+        self._database = SqliteDatabase(data / "pons.sqlite")
         migrate(self._database.engine)
         self._decider = Decider(self._database, self._spool, self._clock, self.table, lambda: None)
         self.declared = self.table.outbound[DESTINATION]

@@ -17,7 +17,7 @@ import pytest
 from pydicom.uid import KeyObjectSelectionDocumentStorage
 
 from engine.audit import verify
-from engine.store.database import connect
+from engine.store.sqlite import connect
 from engine.store.tables import audit_events
 from tests.e2e.engine import Engine, running_engine
 from tests.e2e.studies import PERSON, small_study, study_of

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+from sqlalchemy import make_url
 
 from engine.intake import DurableIntake
 from engine.model import Arrival, uid_from
 from engine.spool import Spool
-from engine.store.database import Database
+from engine.store.database import Database, PostgresDatabase, SqliteDatabase
 from engine.store.migrate import migrate
+from tests.peers.postgres import Cluster
 
 
 class HandClock:
@@ -36,11 +38,28 @@ def clock() -> HandClock:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database(tmp_path / "data" / "pons.sqlite")
+def sqlite_database(tmp_path: Path) -> Iterator[SqliteDatabase]:
+    opened = SqliteDatabase(tmp_path / "data" / "pons.sqlite")
     migrate(opened.engine)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def postgres_database(postgres: Cluster) -> Iterator[PostgresDatabase]:
+    address = postgres.database()
+    opened = PostgresDatabase(make_url(address))
+    migrate(opened.engine)
+    yield opened
+    opened.close()
+    postgres.drop(address)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest) -> Database:
+    """Either database: whoever asks for it runs once on each."""
+    opened: Database = request.getfixturevalue(f"{request.param}_database")
+    return opened
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from engine.config import load
 from engine.errors import PonsError
 from engine.model import Algorithm, Order, Patient, Report, Result, ResultStatus, StudyReference
 from engine.retraction import checked_reason, plan, retract
-from engine.store import deliveries, work
+from engine.store import lanes, work
 from engine.store.database import Database
 from engine.store.tables import audit_events, holds, results, studies
 from engine.store.tables import deliveries as delivery_rows
@@ -75,7 +75,7 @@ class Lineage:
                 document=result.model_dump(mode="json"),
             )  # fmt: skip
             for name in to:
-                deliveries.enqueue(
+                lanes.enqueue(
                     connection, NOW, delivery_id=str(uuid.uuid4()), destination=name, order_key="k",
                     lineage="1/a", study_id=1, study_revision=1, result_id=result.result_id, status=status,
                     transform=[], after=[],

@@ -24,7 +24,7 @@ from engine.directory import Directory
 from engine.intake import DurableIntake
 from engine.model import Site
 from engine.spool import Spool
-from engine.store.database import Database
+from engine.store.database import Database, SqliteDatabase
 from engine.store.migrate import migrate
 from engine.web import serving
 
@@ -69,7 +69,7 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
     data = tmp_path / "data"
     free = [1 << 40]
     spool = Spool(data, max_instance=MAX_INSTANCE, min_free=1 << 20, free_space=lambda _path: free[0])
-    database = Database(data / "pons.sqlite")
+    database = SqliteDatabase(data / "pons.sqlite")
     migrate(database.engine)
     intake = DurableIntake(spool, database, SteadyClock(), keywords=("Modality",), keep_versions=False)
     yield House(data, spool, database, intake, free)

@@ -30,8 +30,8 @@ from engine.model import (
     ResultStatus,
     StudyReference,
 )
-from engine.store import deliveries, work
-from engine.store.database import Database
+from engine.store import lanes, work
+from engine.store.database import SqliteDatabase
 from engine.store.migrate import migrate
 from engine.store.tables import studies
 
@@ -105,12 +105,12 @@ def house(tmp_path: Path) -> House:
             connection, result_id=ID, study_id=1, study_revision=1, lineage="1/a", revision=1, status="final",
             supersedes=None, shadow=False, produced_at=0.0, document=result.model_dump(mode="json"),
         )  # fmt: skip
-        deliveries.enqueue(
+        lanes.enqueue(
             connection, 0.0, delivery_id="d", destination="ris", order_key="k", lineage="1/a", study_id=1,
             study_revision=1, result_id=ID, status="final", transform=[], after=[],
         )  # fmt: skip
 
-    database = Database(tmp_path / "data" / "pons.sqlite")
+    database = SqliteDatabase(tmp_path / "data" / "pons.sqlite")
     migrate(database.engine)
     with database.engine.connect() as connection, connection.begin():
         fill(connection)

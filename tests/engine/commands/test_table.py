@@ -15,9 +15,8 @@ from engine.cli import app
 from engine.config import load
 from engine.model import uid_from
 from engine.route import decide, decision_to_json
-from engine.run import database_path
 from engine.store import work
-from engine.store.database import Database
+from engine.store.database import locate, open_database
 from engine.store.migrate import migrate
 from engine.store.tables import studies
 
@@ -184,7 +183,7 @@ def test_a_folder_without_dicom_says_so(table: Path, tmp_path: Path) -> None:
 def test_a_study_uid_shows_the_decision_that_was_taken(table: Path) -> None:
     loaded = load(table)
     decision = decide(loaded.tests[0].study, loaded)
-    database = Database(database_path(loaded))
+    database = open_database(locate(loaded.engine))
     try:
         migrate(database.engine)
         with database.engine.begin() as connection:

@@ -10,7 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, func, insert, select, text
 
-from engine.store.database import Database
+from engine.store.database import Database, SqliteDatabase
 from engine.store.migrate import migrate
 from engine.store.tables import audit_events, metadata
 
@@ -42,13 +42,13 @@ async def test_a_failing_piece_of_work_takes_nothing_with_it(database: Database)
     assert subjects(database) == {"one", "two"}
 
 
-async def test_waiting_work_shares_a_commit(database: Database) -> None:
+async def test_waiting_work_shares_a_commit(sqlite_database: SqliteDatabase) -> None:
     transactions: set[int] = set()
 
     def note(connection: Connection) -> None:
         transactions.add(id(connection.get_transaction()))
 
-    await asyncio.gather(*(database.write(note) for _ in range(100)))
+    await asyncio.gather(*(sqlite_database.write(note) for _ in range(100)))
     assert len(transactions) < 20
 
 
@@ -63,11 +63,11 @@ async def test_a_cancelled_caller_leaves_its_work_whole(database: Database) -> N
 
 
 async def test_a_commit_survives_the_process_and_is_private(tmp_path: Path) -> None:
-    database = Database(tmp_path / "d" / "x.sqlite")
+    database = SqliteDatabase(tmp_path / "d" / "x.sqlite")
     migrate(database.engine)
     await database.write(lambda c: add(c, "here"))
     database.close()
-    again = Database(tmp_path / "d" / "x.sqlite")
+    again = SqliteDatabase(tmp_path / "d" / "x.sqlite")
     assert subjects(again) == {"here"}
     again.close()
     with pytest.raises(RuntimeError):
@@ -75,12 +75,12 @@ async def test_a_commit_survives_the_process_and_is_private(tmp_path: Path) -> N
     assert (tmp_path / "d" / "x.sqlite").stat().st_mode & 0o777 == 0o600
 
 
-def test_every_sync_is_full_and_the_log_is_ahead(database: Database) -> None:
+def test_every_sync_is_full_and_the_log_is_ahead(sqlite_database: SqliteDatabase) -> None:
     def pragmas(connection: Connection) -> tuple[object, ...]:
         names = ("journal_mode", "synchronous", "foreign_keys")
         return tuple(connection.execute(text(f"PRAGMA {name}")).scalar_one() for name in names)
 
-    assert database.read_now(pragmas) == ("wal", 2, 1)
+    assert sqlite_database.read_now(pragmas) == ("wal", 2, 1)
 
 
 def test_the_migrations_lead_to_the_tables_and_may_be_repeated(database: Database) -> None:

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Connection, insert, select, update
 
-from engine.store import deliveries
+from engine.store import deliveries, lanes
 from engine.store.database import Database
-from engine.store.tables import attempts, lanes, results, studies
+from engine.store.tables import attempts, results, studies
+from engine.store.tables import lanes as lane_rows
 from engine.store.tables import deliveries as table
 
 
@@ -60,11 +61,15 @@ def queue(connection: Connection, name: str, *, now: float = 0, **values: object
         "transform": [],
         "after": [],
     } | values
-    deliveries.enqueue(connection, now, delivery_id=name, **values)
+    lanes.enqueue(connection, now, delivery_id=name, **values)
 
 
 def claim(connection: Connection, now: float, owner: str = "n1", destination: str = "ris", limit: int = 9):
-    return deliveries.claim(connection, destination, owner, now, 60.0, limit)
+    return lanes.claim(connection, destination, owner, now, 60.0, limit)
+
+
+def settle(connection: Connection, claimed: lanes.Claim, now: float, outcome: str, **said: object) -> bool:
+    return bool(lanes.settle(connection, [lanes.Settlement(claimed, outcome, **said)], now))
 
 
 def states(connection: Connection) -> dict[str, str]:
@@ -80,10 +85,10 @@ def test_a_lane_has_one_delivery_in_flight_and_keeps_their_order(connection: Con
         (one,) = claim(connection, now)
         assert claim(connection, now) == []
         order.append(one.delivery.delivery_id)
-        assert deliveries.settle(connection, one, now, outcome="delivered", code="AA")
+        assert settle(connection, one, now, outcome="delivered", code="AA")
     assert order == ["a", "b", "c"]
     assert claim(connection, 99) == []
-    assert connection.execute(select(lanes.c.pending)).scalar_one() == 0
+    assert connection.execute(select(lane_rows.c.pending)).scalar_one() == 0
 
 
 def test_lanes_are_independent(connection: Connection) -> None:
@@ -98,7 +103,7 @@ def test_a_retry_waits_for_its_time_and_keeps_its_place(connection: Connection) 
     queue(connection, "a")
     queue(connection, "b")
     (one,) = claim(connection, 0)
-    deliveries.settle(connection, one, 1, outcome="again", detail="refused", next_at=50)
+    settle(connection, one, 1, outcome="again", detail="refused", next_at=50)
     assert claim(connection, 49) == []
     (again,) = claim(connection, 50)
     assert (again.delivery.delivery_id, again.attempt) == ("a", 2)
@@ -108,7 +113,7 @@ def test_a_refused_delivery_is_dead_with_its_reason_and_frees_its_lane(connectio
     queue(connection, "a")
     queue(connection, "b")
     (one,) = claim(connection, 0)
-    deliveries.settle(connection, one, 1, outcome="refused", code="A900", detail="no such class")
+    settle(connection, one, 1, outcome="refused", code="A900", detail="no such class")
     assert states(connection)["a"] == "dead"
     row = deliveries.of_study(connection, 1)[0]
     assert row.reason == "A900 no such class"
@@ -122,9 +127,9 @@ def test_a_lease_that_ends_is_taken_over_and_the_fence_stops_the_first_owner(con
     assert claim(connection, 59, owner="n2") == []
     (second,) = claim(connection, 60, owner="n2")
     assert second.attempt == 2
-    assert not deliveries.settle(connection, first, 61, outcome="delivered")
+    assert not settle(connection, first, 61, outcome="delivered")
     assert states(connection)["a"] == "queued"
-    assert deliveries.settle(connection, second, 62, outcome="delivered")
+    assert settle(connection, second, 62, outcome="delivered")
     outcomes = connection.execute(select(attempts.c.outcome).order_by(attempts.c.attempt)).scalars().all()
     assert outcomes == ["delivered", "delivered"], "both attempts are on record"
 
@@ -142,14 +147,14 @@ def test_a_newer_version_supersedes_what_has_not_gone_out(connection: Connection
     assert states(connection) == {"preliminary": "superseded", "final": "queued"}
     (one,) = claim(connection, 0)
     assert one.delivery.delivery_id == "final"
-    deliveries.settle(connection, one, 0, outcome="delivered")
-    assert connection.execute(select(lanes.c.pending)).scalar_one() == 0
+    settle(connection, one, 0, outcome="delivered")
+    assert connection.execute(select(lane_rows.c.pending)).scalar_one() == 0
 
 
 def test_a_blocked_preliminary_does_not_block_its_own_correction(connection: Connection) -> None:
     queue(connection, "preliminary", lineage="1/qc", status="preliminary")
     (one,) = claim(connection, 0)
-    deliveries.settle(connection, one, 1, outcome="again", next_at=9999)
+    settle(connection, one, 1, outcome="again", next_at=9999)
     queue(connection, "final", lineage="1/qc", now=2)
     (next_one,) = claim(connection, 2)
     assert next_one.delivery.delivery_id == "final"
@@ -160,17 +165,18 @@ def test_one_that_is_in_flight_ends_before_its_correction_goes(connection: Conne
     (one,) = claim(connection, 0)
     queue(connection, "corrected", lineage="1/qc", now=1)
     assert claim(connection, 1) == []
-    deliveries.settle(connection, one, 2, outcome="delivered")
+    settle(connection, one, 2, outcome="delivered")
     (next_one,) = claim(connection, 2)
     assert next_one.delivery.delivery_id == "corrected"
-    assert [row.delivery_id for row in deliveries.acknowledged(connection, "ris", "1/qc")] == ["final"]
+    deliveries.keep_payload(connection, "final", [])
+    assert [row.delivery_id for row in deliveries.held_by(connection, "ris", "1/qc")] == ["final"]
 
 
 def test_one_that_fails_in_flight_gives_way_to_its_correction(connection: Connection) -> None:
     queue(connection, "final", lineage="1/qc")
     (one,) = claim(connection, 0)
     queue(connection, "corrected", lineage="1/qc", now=1)
-    deliveries.settle(connection, one, 2, outcome="again", next_at=9999)
+    settle(connection, one, 2, outcome="again", next_at=9999)
     assert states(connection) == {"final": "superseded", "corrected": "queued"}
     (next_one,) = claim(connection, 2)
     assert next_one.delivery.delivery_id == "corrected"
@@ -182,10 +188,10 @@ def test_after_waits_for_the_other_acknowledgement_and_is_woken_by_it(connection
     assert claim(connection, 0) == []
     assert claim(connection, 1e6) == [], "it does not come due by itself"
     (sr,) = claim(connection, 2, destination="pacs")
-    deliveries.settle(connection, sr, 3, outcome="again", next_at=4)
+    settle(connection, sr, 3, outcome="again", next_at=4)
     assert claim(connection, 3) == []
     (sr,) = claim(connection, 4, destination="pacs")
-    deliveries.settle(connection, sr, 5, outcome="delivered")
+    settle(connection, sr, 5, outcome="delivered")
     (oru,) = claim(connection, 5)
     assert oru.delivery.delivery_id == "oru"
 
@@ -193,7 +199,7 @@ def test_after_waits_for_the_other_acknowledgement_and_is_woken_by_it(connection
 def test_a_released_delivery_goes_out_again_at_once(connection: Connection) -> None:
     queue(connection, "a")
     (one,) = claim(connection, 0)
-    deliveries.release(connection, one, 1)
+    lanes.release(connection, one, 1)
     (again,) = claim(connection, 1)
     assert again.attempt == 2
 
@@ -201,7 +207,7 @@ def test_a_released_delivery_goes_out_again_at_once(connection: Connection) -> N
 def test_at_start_no_lease_of_an_earlier_process_counts(connection: Connection) -> None:
     queue(connection, "a")
     claim(connection, 0, owner="dead")
-    deliveries.free_all(connection, 1)
+    lanes.free_all(connection, 1)
     (again,) = claim(connection, 1, owner="new")
     assert again.delivery.delivery_id == "a"
 
@@ -213,7 +219,7 @@ def test_a_lane_that_waits_for_after_looks_again_after_a_restart(connection: Con
     (sr,) = claim(connection, 0, destination="pacs")
     # Acknowledged without a wake-up of the lane, as after a restore from a backup.
     connection.execute(update(table).where(table.c.delivery_id == "sr").values(state="delivered"))
-    deliveries.free_all(connection, 1)
+    lanes.free_all(connection, 1)
     assert [one.delivery.delivery_id for one in claim(connection, 1)] == ["oru"], sr
 
 

@@ -1,0 +1,85 @@
+"""What the commands share: the door to the engine's database, the rows they print, who is asking.
+
+They work beside the engine, running or not: reading changes nothing, and what is written is seen by a
+running engine within seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table as Grid
+from sqlalchemy import Connection
+
+from engine.config import Table, load
+from engine.errors import PonsError
+from engine.store.database import Database, exists, locate, open_database
+
+T = TypeVar("T")
+
+TablePath = Annotated[Path, typer.Option("--table", help="The routing table that names the data folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
+Limit = Annotated[int, typer.Option(min=1, max=100_000, help="Rows at most.")]
+
+
+@contextlib.contextmanager
+def opened(table: Table) -> Iterator[Database]:
+    """The database of a table; PonsError when there is none yet."""
+    url = locate(table.engine)
+    if not exists(url):
+        raise PonsError(
+            f"{url.database}: no database yet; start the engine with `pons run --table {table.path}` first"
+        )
+    database = open_database(url)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def read(table: Path, work: Callable[[Connection], T]) -> T:
+    """Run a query on the database of the table at a path; looking needs none of its other secrets."""
+    with opened(load(table, surroundings=False)) as database:
+        return database.read_now(work)
+
+
+def write(table: Table, work: Callable[[Connection], T]) -> T:
+    """Run a change in a transaction of its own."""
+    with opened(table) as database:
+        return database.write_now(work)
+
+
+def show(rows: list[dict[str, Any]], as_json: bool, nothing: str) -> None:
+    """Rows as JSON or as a grid; a grid that is not on a terminal is never cut."""
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    if not rows:
+        typer.echo(nothing)
+        return
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=240)
+    grid = Grid(box=None, pad_edge=False)
+    for column in rows[0]:
+        grid.add_column(column, overflow="fold")
+    for row in rows:
+        grid.add_row(*(str(value) for value in row.values()))
+    console.print(grid)
+
+
+def who() -> str:
+    """The user of the operating system, as the kernel knows it: an environment variable can lie."""
+    number = os.getuid()
+    try:
+        return f"{pwd.getpwuid(number).pw_name} (uid {number})"
+    except KeyError:
+        return f"uid {number}"

@@ -1,0 +1,35 @@
+"""The few things that SQLite and PostgreSQL say differently, each by the name of what it is for."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from sqlalchemy import BigInteger, Connection, Table, cast, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+
+def is_shared(connection: Connection) -> bool:
+    """Whether other processes may write at this moment; SQLite has one writer, which is us."""
+    return connection.dialect.name == "postgresql"
+
+
+def insert_unless_there(connection: Connection, table: Table, **values: Any) -> bool:
+    """Insert a row unless a unique constraint says that it is there; whether it was inserted."""
+    insert = postgresql.insert if is_shared(connection) else sqlite.insert
+    return bool(connection.execute(insert(table).values(**values).on_conflict_do_nothing()).rowcount)
+
+
+def serialise(connection: Connection, *names: str) -> None:
+    """Until this transaction ends, nobody else passes here with one of these names.
+
+    For what no row stands for yet. Names are locked in one order, so two callers cannot block
+    each other. On SQLite the one writer is enough.
+    """
+    if is_shared(connection):
+        for key in sorted({_key(name) for name in names}):
+            connection.execute(select(func.pg_advisory_xact_lock(cast(key, BigInteger))))
+
+
+def _key(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)

@@ -1,0 +1,100 @@
+"""Maintenance windows: when a destination takes nothing.
+
+Enter: `daily 01:00-02:30`, `mon-fri 12:00-12:30`, `sat,sun 22:00-04:00`. Leave: a frozen window, and
+for a moment in a time zone, when the windows that hold there end. Pure. Times are local wall time, so
+a window keeps its hours when the clocks change; one that ends before it begins runs past midnight.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
+
+from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
+
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_WINDOW = re.compile(r"(daily|[a-z,-]+)\s+(\d\d):(\d\d)\s*-\s*(\d\d):(\d\d)")
+
+
+@dataclass(frozen=True, slots=True)
+class MaintenanceWindow:
+    """Days on which it begins, and its hours."""
+
+    days: frozenset[int]  # 0 is Monday
+    begins: time
+    ends: time
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def parse_window(value: Any) -> MaintenanceWindow:
+    """A window from its text; ValueError says how one is written."""
+    if isinstance(value, MaintenanceWindow):
+        return value
+    match = _WINDOW.fullmatch(value.strip().lower()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("a window is days and hours, for example daily 01:00-02:30 or sat,sun 22:00-04:00")
+    try:
+        begins, ends = time(int(match[2]), int(match[3])), time(int(match[4]), int(match[5]))
+    except ValueError:
+        raise ValueError("a window's hours are between 00:00 and 23:59") from None
+    if begins == ends:
+        raise ValueError("a window must not be as long as the day; pause the destination instead")
+    return MaintenanceWindow(_days(match[1]), begins, ends, " ".join(value.split()))
+
+
+def _days(text: str) -> frozenset[int]:
+    if text == "daily":
+        return frozenset(range(7))
+    days: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if first not in DAYS or (last or first) not in DAYS:
+            raise ValueError(f"days are {', '.join(DAYS)}, ranges such as mon-fri, or daily")
+        start = DAYS.index(first)
+        length = (DAYS.index(last or first) - start) % 7
+        days |= {(start + offset) % 7 for offset in range(length + 1)}
+    return frozenset(days)
+
+
+def closed_until(windows: Sequence[MaintenanceWindow], now: datetime, zone: ZoneInfo) -> datetime | None:
+    """When the windows that hold now end, in UTC; None when it is open now.
+
+    Windows that touch or overlap count as one. Bounded: what never opens within eight days is looked
+    at again after them.
+    """
+    until = now
+    horizon = now + timedelta(days=8)
+    while until < horizon:
+        ends = [end for window in windows if (end := _end_of(window, until, zone)) is not None]
+        if not ends:
+            break
+        until = max(ends)
+    return until.astimezone(UTC) if until > now else None
+
+
+def _end_of(window: MaintenanceWindow, moment: datetime, zone: ZoneInfo) -> datetime | None:
+    """When this window ends, when it holds at a moment."""
+    today = moment.astimezone(zone).date()
+    for day in (today, today - timedelta(days=1)):
+        if day.weekday() in window.days:
+            begin = datetime.combine(day, window.begins, zone).astimezone(UTC)
+            last = day if window.ends > window.begins else day + timedelta(days=1)
+            end = datetime.combine(last, window.ends, zone).astimezone(UTC)
+            if begin <= moment < end:
+                return end
+    return None
+
+
+Window = Annotated[
+    MaintenanceWindow,
+    PlainValidator(parse_window),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "pattern": _WINDOW.pattern}),
+]
