@@ -10,8 +10,8 @@ from sqlalchemy import Connection, insert, select, update
 from engine.store import deliveries, lanes
 from engine.store.database import Database
 from engine.store.tables import attempts, results, studies
-from engine.store.tables import lanes as lane_rows
 from engine.store.tables import deliveries as table
+from engine.store.tables import lanes as lane_rows
 
 
 @pytest.fixture
