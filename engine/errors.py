@@ -91,13 +91,13 @@ class TryAgain(PonsError):
         code: str = "",
         after: float | None = None,
         of_payload: bool = False,
-        uncertain: bool = False,
+        uncertain: bool | None = None,  # what a timeout is unless said otherwise
     ) -> None:
         super().__init__(message)
         self.code = code
         self.after = after
         self.of_payload = of_payload
-        self.uncertain = uncertain or code == "timeout"
+        self.uncertain = code == "timeout" if uncertain is None else uncertain
 
 
 class Refused(PonsError):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import re
 import ssl
 from collections.abc import AsyncIterable, Mapping
@@ -138,10 +139,13 @@ async def request(
                 headers={name.lower(): value for name, value in response.headers.items()},
                 body=await _read(response),
             )
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        raise TryAgain(f"no connection to {endpoint}: {_cause(error)}", code="connection") from error
     except (TimeoutError, httpx.TimeoutException) as error:
         raise TryAgain(f"{endpoint} did not answer within {endpoint.timeout:g} s", code="timeout") from error
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-        raise TryAgain(f"no answer from {endpoint}: {_cause(error)}", code="connection") from error
+        message = f"no answer from {endpoint}: {_cause(error)}"
+        raise TryAgain(message, code="connection", uncertain=True) from error
 
 
 async def _read(response: Any) -> bytes:
@@ -168,6 +172,8 @@ def _cause(error: BaseException) -> str:
     while seen is not None:
         if isinstance(seen, ssl.SSLError):
             return f"TLS failed, {seen.reason or 'no reason given'}"
+        if isinstance(seen, OSError) and seen.errno and seen.errno > 0:
+            return os.strerror(seen.errno).lower()  # asyncio's own words repeat the address
         if isinstance(seen, OSError) and seen.strerror:
             return seen.strerror
         seen = seen.__cause__ or seen.__context__

@@ -98,17 +98,24 @@ async def send(receiver: Receiver, messages: Sequence[Part]) -> Acknowledgement:
     """
     if not messages:
         raise Refused("there is no message to send", code="empty")
+    connected: list[str] = []
     try:
         async with asyncio.timeout(receiver.timeout):
-            return await _converse(receiver, messages)
+            return await _converse(receiver, messages, connected)
     except TimeoutError as error:
         raise TryAgain(
-            f"{receiver} did not acknowledge within {receiver.timeout:g} s", code="timeout"
+            f"{receiver} did not {'acknowledge' if connected else 'connect'} within {receiver.timeout:g} s",
+            code="timeout",
+            uncertain=bool(connected),
         ) from error
     except (asyncio.IncompleteReadError, ConnectionError) as error:
-        raise TryAgain(f"{receiver} closed the connection before it acknowledged", code="closed") from error
+        raise TryAgain(
+            f"{receiver} closed the connection before it acknowledged", code="closed", uncertain=True
+        ) from error
     except asyncio.LimitOverrunError as error:
-        raise TryAgain(f"{receiver} sent an acknowledgement of more than 1 MB", code="protocol") from error
+        raise TryAgain(
+            f"{receiver} sent an acknowledgement of more than 1 MB", code="protocol", uncertain=True
+        ) from error
 
 
 async def probe(receiver: Receiver) -> None:
@@ -121,11 +128,13 @@ async def probe(receiver: Receiver) -> None:
     writer.close()
 
 
-async def _converse(receiver: Receiver, messages: Sequence[Part]) -> Acknowledgement:
+async def _converse(receiver: Receiver, messages: Sequence[Part], connected: list[str]) -> Acknowledgement:
+    """Send and believe; whom we reached is noted, for from then on no answer means *unknown*."""
     contents = [await asyncio.to_thread(message.read) for message in messages]
     if any(VT in content or FS in content for content in contents):
         raise Refused("the message contains a framing character of MLLP", code="framing")
     reader, writer = await _connect(receiver)
+    connected.append(str(receiver))
     answers = []
     try:
         for message, content in zip(messages, contents, strict=True):
@@ -163,7 +172,7 @@ async def _read_block(receiver: Receiver, reader: asyncio.StreamReader) -> bytes
     before, start, content = block.rstrip(FS).partition(VT)
     # the CR that ends the previous block, and the line ends some receivers add, are no content
     if not start or before.strip(b"\r\n"):
-        raise TryAgain(f"{receiver} answered with what is no MLLP block", code="protocol")
+        raise TryAgain(f"{receiver} answered with what is no MLLP block", code="protocol", uncertain=True)
     return content
 
 
@@ -171,14 +180,18 @@ def _believe(receiver: Receiver, message_control_id: str, block: bytes) -> Answe
     try:
         answer = Answer.parse(block)
     except ValueError as error:
-        raise TryAgain(f"{receiver} sent no usable acknowledgement: {error}", code="protocol") from error
+        raise TryAgain(
+            f"{receiver} sent no usable acknowledgement: {error}", code="protocol", uncertain=True
+        ) from error
     if answer.message_control_id != message_control_id:
-        raise TryAgain(f"{receiver} acknowledged another message than ours", code="MSA-2")
+        raise TryAgain(f"{receiver} acknowledged another message than ours", code="MSA-2", uncertain=True)
     if answer.code in _ACCEPTED:
         return answer
     why = f": {'; '.join(answer.errors)}" if answer.errors else ""
     if answer.code in _REJECTED:
         raise Refused(f"{receiver} rejected the message{why}", code=answer.code)
     if answer.code in _FAILED:
-        raise TryAgain(f"{receiver} could not process the message{why}", code=answer.code)
-    raise TryAgain(f"{receiver} acknowledged with a code that HL7 does not name", code="protocol")
+        raise TryAgain(f"{receiver} could not process the message{why}", code=answer.code, of_payload=True)
+    raise TryAgain(
+        f"{receiver} acknowledged with a code that HL7 does not name", code="protocol", uncertain=True
+    )
