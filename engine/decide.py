@@ -155,7 +155,7 @@ class Decider:
             decision_to_json(decision),
             now,
         )
-        self._queue_jobs(connection, study_id, study, decision, now)
+        queue_jobs(connection, study_id, study.revision, decision.hits, now)
         self._queue_study_deliveries(connection, study_id, study, decision, now)
         reasons = [hit.hold for hit in decision.hits if hit.hold is not None]
         if not any(not hit.shadow for hit in decision.hits):
@@ -164,29 +164,6 @@ class Decider:
             studies.hold(connection, study_id, study.revision, reason, now)
         state = "held" if decision.verdict == "held" or reasons else "decided"
         studies.set_revision_state(connection, study_id, study.revision, state)
-
-    def _queue_jobs(
-        self, connection: Connection, study_id: int, study: Study, decision: Decision, now: float
-    ) -> None:
-        """Routes that ask the same of the same processor share one run."""
-        shared: dict[str, list[RouteOutcome]] = {}
-        for hit in decision.hits:
-            if hit.process is not None:
-                key = f"{hit.process}|{hit.shadow}|{sorted(hit.series)}|{hit.transform}"
-                shared.setdefault(key, []).append(hit)
-        for hits in shared.values():
-            first = hits[0]
-            assert first.process is not None
-            work.queue_job(
-                connection,
-                job_id=str(uuid.uuid4()),
-                study_id=study_id,
-                revision=study.revision,
-                processor=first.process,
-                lineage=lineage(study_id, f"{first.process}/{first.route}"),
-                outcomes=[outcome_to_json(hit) for hit in hits],
-                now=now,
-            )
 
     def _queue_study_deliveries(
         self, connection: Connection, study_id: int, study: Study, decision: Decision, now: float
@@ -212,6 +189,42 @@ class Decider:
                     result_id=None,
                     status="study",
                 )
+
+
+def queue_jobs(
+    connection: Connection,
+    study_id: int,
+    revision: int,
+    hits: Sequence[RouteOutcome],
+    now: float,
+    *,
+    route: str | None = None,
+) -> None:
+    """Queue what the routes want processed; those that ask the same of a processor share one run.
+
+    Args:
+        route: only the runs that this route has a share in, whole: a run keeps its lineage.
+    """
+    shared: dict[str, list[RouteOutcome]] = {}
+    for hit in hits:
+        if hit.process is not None:
+            key = f"{hit.process}|{hit.shadow}|{sorted(hit.series)}|{hit.transform}"
+            shared.setdefault(key, []).append(hit)
+    for together in shared.values():
+        if route is not None and all(hit.route != route for hit in together):
+            continue
+        first = together[0]
+        assert first.process is not None
+        work.queue_job(
+            connection,
+            job_id=str(uuid.uuid4()),
+            study_id=study_id,
+            revision=revision,
+            processor=first.process,
+            lineage=lineage(study_id, f"{first.process}/{first.route}"),
+            outcomes=[outcome_to_json(hit) for hit in together],
+            now=now,
+        )
 
 
 def enqueue_delivery(
