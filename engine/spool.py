@@ -2,8 +2,9 @@
 
 Enter: the bytes of one DICOM Part 10 file, in pieces, in order. Leave: a file under
 `instances/<site>/<study>/` that survives a power cut, and the digest of its data set. A landing
-is a file in `landing/` that nobody else can see; it becomes an instance by fsync, rename and
-fsync of the directory. Whatever lies in `landing/` at start-up belonged to a crash and goes.
+is a file in `landing/<process>/` that nobody else can see; it becomes an instance by fsync, rename
+and fsync of the directory. Each process keeps its landing folder locked while it lives, so what lies
+in one that is not locked belonged to a crash and goes.
 
 Two Part 10 files may carry the same data set under different file meta (another sending AE title,
 another way in), so the digest covers the data set alone (PS3.10 7.1).
@@ -11,7 +12,9 @@ another way in), so the digest covers the data set alone (PS3.10 7.1).
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 import re
@@ -110,7 +113,7 @@ class Spool:
         free_space: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
     ) -> None:
         self.instances = data / "instances"
-        self._landing = data / "landing"
+        self._landings = data / "landing"
         self._max_instance = max_instance
         self._min_free = min_free
         self._free_space = free_space
@@ -118,16 +121,38 @@ class Spool:
         self._free = 0
         self._lock = threading.Lock()
         self._known: set[Path] = set()
-        for folder in (data, self.instances, self._landing):
+        for folder in (data, self.instances, self._landings):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         fsync_folder(data)
+        self._landing, self._landing_lock = _own_folder(self._landings)
+
+    def close(self) -> None:
+        """Let go of the landing folder; what still lies in it is for `collect_leftovers` to find."""
+        if self._landing_lock >= 0:
+            os.close(self._landing_lock)
+            self._landing_lock = -1
+            with contextlib.suppress(OSError):
+                self._landing.rmdir()
 
     def collect_leftovers(self) -> int:
-        """Remove what a crash left in the landing; call once, before any channel listens."""
-        leftovers = list(self._landing.iterdir())
-        for leftover in leftovers:
-            leftover.unlink()
-        return len(leftovers)
+        """Remove the landings of processes that have ended, never a living one's; how many there were."""
+        removed = 0
+        for folder in self._landings.iterdir():
+            if folder == self._landing:
+                continue
+            if folder.is_file():  # of a release that had one landing folder for all
+                folder.unlink()
+                removed += 1
+                continue
+            lock = _locked(folder)
+            if lock is None:
+                continue
+            for leftover in folder.iterdir():
+                leftover.unlink()
+                removed += 1
+            folder.rmdir()
+            os.close(lock)
+        return removed
 
     @property
     def below_watermark(self) -> bool:
@@ -195,6 +220,32 @@ class Spool:
             if len(self._known) > 10_000:
                 self._known.clear()
             self._known.add(folder)
+
+
+def _own_folder(parent: Path) -> tuple[Path, int]:
+    """A new folder and the descriptor whose lock says that its process lives."""
+    while True:
+        folder = parent / uuid.uuid4().hex
+        folder.mkdir(mode=0o700)
+        lock = _locked(folder)
+        if lock is not None:
+            if folder.exists():
+                return folder, lock
+            os.close(lock)  # collected by another process before it was locked
+
+
+def _locked(folder: Path) -> int | None:
+    """A descriptor that holds the folder's lock; None when another does, or the folder is gone."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def fsync_folder(folder: Path) -> None:

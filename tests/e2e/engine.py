@@ -209,7 +209,7 @@ class Engine:
 
     def landing_files(self) -> list[Path]:
         """What is on its way in, or was left there."""
-        return sorted((self.data / "landing").glob("*"))
+        return sorted(path for path in (self.data / "landing").rglob("*") if path.is_file())
 
     def log_tail(self) -> str:
         """The end of its log, for a failure's message."""

@@ -22,7 +22,7 @@ def test_an_instance_keeps_its_bytes_and_is_private(spool: Spool, instance: Call
     path = spool.path(spool.keep(landing, "st-marys", "1.2.3", "1.2.3.4"))
     assert path.read_bytes() == content
     assert path.stat().st_mode & 0o777 == 0o600
-    assert not list((spool.instances.parent / "landing").iterdir())
+    assert not list((spool.instances.parent / "landing").glob("*/*"))
 
 
 def test_the_digest_is_of_the_data_set_whatever_the_file_meta_says(
@@ -59,7 +59,7 @@ def test_a_landing_past_the_limit_is_rejected_before_it_is_written(tmp_path: Pat
     assert landing.size == 10
     landing.discard()
     landing.discard()
-    assert not list((tmp_path / "landing").iterdir())
+    assert not list((tmp_path / "landing").glob("*/*"))
 
 
 def test_nothing_lands_below_the_watermark(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_nothing_lands_below_the_watermark(tmp_path: Path) -> None:
     with pytest.raises(Busy) as refusal:
         spool.land()
     assert refusal.value.storage_full
-    assert not list((tmp_path / "landing").iterdir())
+    assert not list((tmp_path / "landing").glob("*/*"))
 
 
 def test_a_full_disk_is_busy_not_a_crash(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,10 +94,29 @@ def test_no_uid_becomes_a_path_outside_the_spool(spool: Spool, uid: str) -> None
     assert not list(spool.instances.rglob("*.dcm"))
 
 
-def test_what_a_crash_left_in_the_landing_is_collected(spool: Spool) -> None:
-    spool.land().write(b"half an inst")
-    assert spool.collect_leftovers() == 1
+def test_what_an_ended_process_left_in_its_landing_is_collected(spool: Spool) -> None:
+    ended = Spool(spool.instances.parent, max_instance=100, min_free=0)
+    ended.land().write(b"half an inst")
+    (spool.instances.parent / "landing" / "of-an-old-release").write_bytes(b"half")
+    ended.close()
+    assert spool.collect_leftovers() == 2
     assert spool.collect_leftovers() == 0
+
+
+def test_the_landings_of_a_living_process_are_left_alone(
+    spool: Spool, instance: Callable[..., bytes]
+) -> None:
+    living = Spool(spool.instances.parent, max_instance=10_000_000, min_free=0)
+    landing = living.land()
+    landing.write(instance())
+    own = spool.land()
+    assert spool.collect_leftovers() == 0
+    assert living.path(living.keep(landing, "st-marys", "1.2.3", "1.2.3.4")).read_bytes() == instance()
+    own.discard()
+    living.close()
+    assert len(list((spool.instances.parent / "landing").iterdir())) == 1, (
+        "only the folder of the other is left"
+    )
 
 
 def test_bytes_and_names_are_synced_before_keep_returns(
