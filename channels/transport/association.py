@@ -10,12 +10,11 @@ that a peer recognises a repetition.
 from __future__ import annotations
 
 import asyncio
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from channels.transport import dimse_status
-from channels.transport.dimse_command import C_ECHO_RQ, C_STORE_RQ, NO_DATA_SET, RESPONSE
+from channels.transport import command_set, dimse_status
+from channels.transport.dimse_command import C_ECHO_RQ, C_STORE_RQ, RESPONSE
 from channels.transport.dimse_status import Verdict
 from channels.transport.instance_file import InstanceFile
 from channels.transport.upper_layer import MAX_CONTEXTS, Association, Peer, associate
@@ -28,7 +27,6 @@ IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 _UNCOMPRESSED = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
 _VERIFICATION = "1.2.840.10008.1.1"
-_HAS_DATA_SET = 0x0001
 _MEDIUM = 0x0000
 
 
@@ -99,11 +97,13 @@ async def echo(peer: Peer) -> None:
         async with asyncio.timeout(peer.timeout), associate(peer, [wanted]) as association:
             if wanted not in association.accepted:
                 raise Refused(f"{peer} does not accept verification", code="no context")
-            command = _encode_command(
-                (0x0002, _uid(_VERIFICATION)),
-                (0x0100, _number(C_ECHO_RQ)),
-                (0x0110, _number(1)),
-                (0x0800, _number(NO_DATA_SET)),
+            command = command_set.encode(
+                {
+                    command_set.AFFECTED_SOP_CLASS_UID: _VERIFICATION,
+                    command_set.COMMAND_FIELD: C_ECHO_RQ,
+                    command_set.MESSAGE_ID: 1,
+                    command_set.DATA_SET_TYPE: command_set.NO_DATA_SET,
+                }
             )
             await association.send(association.accepted[wanted], command)
             status = _read_response(peer, await association.receive(), C_ECHO_RQ, 1)
@@ -161,13 +161,15 @@ async def _store_group(
             answers.append(_Answer(file.sop_instance_uid, None, _no_context(file, association)))
             continue
         message_id = number % 0xFFFF + 1
-        command = _encode_command(
-            (0x0002, _uid(file.sop_class_uid)),
-            (0x0100, _number(C_STORE_RQ)),
-            (0x0110, _number(message_id)),
-            (0x0700, _number(_MEDIUM)),
-            (0x0800, _number(_HAS_DATA_SET)),
-            (0x1000, _uid(file.sop_instance_uid)),
+        command = command_set.encode(
+            {
+                command_set.AFFECTED_SOP_CLASS_UID: file.sop_class_uid,
+                command_set.COMMAND_FIELD: C_STORE_RQ,
+                command_set.MESSAGE_ID: message_id,
+                command_set.PRIORITY: _MEDIUM,
+                command_set.DATA_SET_TYPE: command_set.HAS_DATA_SET,
+                command_set.AFFECTED_SOP_INSTANCE_UID: file.sop_instance_uid,
+            }
         )
         transfer_syntax_uid = usable[0][1]
         as_filed = transfer_syntax_uid == file.transfer_syntax_uid
@@ -213,39 +215,19 @@ def _settle(peer: Peer, answers: Sequence[_Answer], total: int) -> Acknowledgeme
     )
 
 
-def _encode_command(*elements: tuple[int, bytes]) -> bytes:
-    """A command set: implicit VR little endian, group 0000, its length first (PS3.7 6.3.1)."""
-    body = b"".join(struct.pack("<HHI", 0, element, len(value)) + value for element, value in elements)
-    return struct.pack("<HHII", 0, 0, 4, len(body)) + body
-
-
-def _number(value: int) -> bytes:
-    return struct.pack("<H", value)
-
-
-def _uid(value: str) -> bytes:
-    encoded = value.encode("ascii", "replace")
-    return encoded + b"\0" * (len(encoded) % 2)
-
-
 def _read_response(
     peer: Peer, data: bytes, request: int, message_id: int, sop_instance_uid: str | None = None
 ) -> int:
     """The status of the response to this very request; TryAgain when it answers something else."""
-    elements: dict[int, bytes] = {}
-    offset = 0
-    while offset + 8 <= len(data):
-        group, element, length = struct.unpack_from("<HHI", data, offset)
-        if group == 0:
-            elements[element] = data[offset + 8 : offset + 8 + length]
-        offset += 8 + length
-    answered = elements.get(0x1000, b"").strip(b" \0").decode("ascii", "replace")
+    elements = command_set.decode(data)
+    answered = command_set.uid(elements, command_set.AFFECTED_SOP_INSTANCE_UID)
+    status = command_set.number(elements, command_set.STATUS)
     if (
-        elements.get(0x0100) != _number(request | RESPONSE)
-        or elements.get(0x0120) != _number(message_id)
-        or len(elements.get(0x0900, b"")) != 2
+        command_set.number(elements, command_set.COMMAND_FIELD) != request | RESPONSE
+        or command_set.number(elements, command_set.MESSAGE_ID_RESPONDED_TO) != message_id
+        or status is None
         # optional in the response, but when it is there it must be ours (PS3.7 9.3.1.2)
         or (sop_instance_uid and answered and answered != sop_instance_uid)
     ):
         raise TryAgain(f"{peer} answered another request than ours", code="protocol")
-    return int.from_bytes(elements[0x0900], "little")
+    return status

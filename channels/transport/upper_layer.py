@@ -14,10 +14,11 @@ import asyncio
 import socket
 import ssl
 import struct
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
+from channels.transport.command_set import decode, has_data_set
 from engine.channel import Tls
 from engine.errors import Refused, TryAgain
 from engine.model import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -66,12 +67,25 @@ class Peer:
         return f"{self.ae_title} at {self.host}:{self.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a peer sent: a command set and, where one follows it, its data set."""
+
+    context_id: int
+    command: bytes
+    data_set: bytes = b""
+
+
 @asynccontextmanager
-async def associate(peer: Peer, contexts: Sequence[tuple[str, str]]) -> AsyncIterator[Association]:
+async def associate(
+    peer: Peer, contexts: Sequence[tuple[str, str]], *, roles: Collection[str] = ()
+) -> AsyncIterator[Association]:
     """Hold an association; released when the block ends well, aborted otherwise.
 
     Args:
         contexts: abstract syntax and transfer syntax of each presentation context, at most 128.
+        roles: the SOP classes of which we want to be the provider here (PS3.7 D.3.3.4); a context
+            whose peer expressly denies us that role is not among the accepted ones.
 
     Raises:
         TryAgain: no connection, lost connection, protocol error, abort, transient rejection.
@@ -81,7 +95,7 @@ async def associate(peer: Peer, contexts: Sequence[tuple[str, str]]) -> AsyncIte
         reader, writer = await _connect(peer)
     association = Association(peer, reader, writer)
     try:
-        await association.negotiate(contexts)
+        await association.negotiate(contexts, roles)
         yield association
         await association.release()
     finally:
@@ -117,10 +131,10 @@ class Association:
         self._over = False  # released, or ended by the peer: an abort has no addressee
         self.accepted: Mapping[tuple[str, str], int] = {}  # (abstract, transfer syntax) -> context id
 
-    async def negotiate(self, contexts: Sequence[tuple[str, str]]) -> None:
+    async def negotiate(self, contexts: Sequence[tuple[str, str]], roles: Collection[str]) -> None:
         """A-ASSOCIATE-RQ and its answer; fills ``accepted``."""
         with _lost(self._peer):
-            self._writer.write(_encode_request(self._peer, contexts))
+            self._writer.write(_encode_request(self._peer, contexts, roles))
             await self._writer.drain()
             kind, body = await self._read_pdu()
             if kind == _A_ASSOCIATE_RJ:
@@ -128,7 +142,7 @@ class Association:
                 raise self._rejection(body)
             if kind != _A_ASSOCIATE_AC:
                 raise self._protocol_error(f"PDU type {kind} instead of an answer to A-ASSOCIATE-RQ")
-            results, longest = self._decode_accept(kind, body)
+            results, longest, denied = self._decode_accept(kind, body)
         # 0 means no limit; a limit shorter than a fragment's own header allows no message at all.
         if 0 < longest < 8:
             raise self._protocol_error(f"a maximum length of {longest} bytes")
@@ -136,7 +150,7 @@ class Association:
         self.accepted = {
             wanted: number
             for number, wanted in zip(range(1, 256, 2), contexts, strict=False)
-            if results.get(number) == wanted[1]
+            if results.get(number) == wanted[1] and not (wanted[0] in roles and wanted[0] in denied)
         }
 
     async def send(
@@ -173,7 +187,17 @@ class Association:
 
     async def receive(self) -> bytes:
         """The command set of the next message; a data set that follows it is not expected here."""
-        command = bytearray()
+        return (await self.receive_message(0)).command
+
+    async def receive_message(self, longest_data_set: int) -> Message:
+        """The next message of the peer: a response, or a request of its own.
+
+        Args:
+            longest_data_set: bytes; 0 where no data set may come.
+        """
+        parts = {_COMMAND: bytearray(), 0: bytearray()}
+        limits = {_COMMAND: _LONGEST_COMMAND, 0: longest_data_set}
+        due = _COMMAND
         with _lost(self._peer):
             while True:
                 kind, body = await self._read_pdu()
@@ -185,14 +209,17 @@ class Association:
                     )
                 if kind != _P_DATA:
                     raise self._protocol_error(f"PDU type {kind} instead of a response")
-                for control, value in self._data_values(body):
-                    if not control & _COMMAND:
+                for context_id, control, value in self._data_values(body):
+                    if control & _COMMAND != due:
                         raise self._protocol_error("a data set where only a response was due")
-                    command += value
-                    if len(command) > _LONGEST_COMMAND:
-                        raise self._protocol_error("a response of more than 64 kB")
+                    parts[due] += value
+                    if len(parts[due]) > limits[due]:
+                        raise self._protocol_error(f"a message of more than {limits[due]} bytes")
                     if control & _LAST:
-                        return bytes(command)
+                        command = bytes(parts[_COMMAND])
+                        if due == 0 or not longest_data_set or not has_data_set(decode(command)):
+                            return Message(context_id, command, bytes(parts[0]))
+                        due = 0
 
     async def release(self) -> None:
         """A-RELEASE; whatever comes of it changes nothing about what was acknowledged before."""
@@ -229,19 +256,21 @@ class Association:
             raise TryAgain(f"{self._peer} aborted the association", code="aborted")
         return kind, body
 
-    def _data_values(self, body: bytes) -> Iterator[tuple[int, bytes]]:
+    def _data_values(self, body: bytes) -> Iterator[tuple[int, int, bytes]]:
+        """Context id, message control header and fragment of each value (PS3.8 9.3.5.1)."""
         offset = 0
         while offset < len(body):
             if offset + 6 > len(body):
                 raise self._protocol_error("a malformed P-DATA-TF PDU")
-            length, _, control = struct.unpack_from(">LBB", body, offset)
+            length, context_id, control = struct.unpack_from(">LBB", body, offset)
             end = offset + 4 + length
             if length < 2 or end > len(body):
                 raise self._protocol_error("a malformed P-DATA-TF PDU")
-            yield control, body[offset + 6 : end]
+            yield context_id, control, body[offset + 6 : end]
             offset = end
 
-    def _decode_accept(self, kind: int, body: bytes) -> tuple[dict[int, str], int]:
+    def _decode_accept(self, kind: int, body: bytes) -> tuple[dict[int, str], int, set[str]]:
+        """Transfer syntax of each accepted context, the longest PDU, where we may not be provider."""
         from pynetdicom.pdu import A_ASSOCIATE_AC  # late: it takes 200 ms
 
         pdu = A_ASSOCIATE_AC()
@@ -252,10 +281,15 @@ class Association:
                 for item in pdu.presentation_context
                 if (number := item.presentation_context_id) is not None and item.result_reason == 0
             }
-            longest = pdu.user_information.maximum_length if pdu.user_information else 0
+            told = pdu.user_information
+            longest = told.maximum_length if told else 0
+            # No answer to our proposal leaves the default roles; many peers forget it and mean yes.
+            denied = {
+                str(uid) for uid, role in (told.role_selection if told else {}).items() if not role.scp_role
+            }
         except Exception as error:  # whatever a codec makes of hostile bytes is the peer's fault
             raise self._protocol_error("an A-ASSOCIATE-AC PDU that cannot be read") from error
-        return results, longest or 0
+        return results, longest or 0, denied
 
     def _rejection(self, body: bytes) -> Exception:
         if len(body) != 4:
@@ -275,7 +309,7 @@ class Association:
         return TryAgain(f"{self._peer} sent {what}", code="protocol")
 
 
-def _encode_request(peer: Peer, contexts: Sequence[tuple[str, str]]) -> bytes:
+def _encode_request(peer: Peer, contexts: Sequence[tuple[str, str]], roles: Collection[str]) -> bytes:
     from pydicom.uid import UID
     from pynetdicom import build_context  # late: it takes 200 ms
     from pynetdicom.pdu import A_ASSOCIATE_RQ
@@ -284,6 +318,7 @@ def _encode_request(peer: Peer, contexts: Sequence[tuple[str, str]]) -> bytes:
         ImplementationClassUIDNotification,
         ImplementationVersionNameNotification,
         MaximumLengthNotification,
+        SCP_SCU_RoleSelectionNegotiation,
     )
 
     if not 0 < len(contexts) <= MAX_CONTEXTS:
@@ -307,6 +342,10 @@ def _encode_request(peer: Peer, contexts: Sequence[tuple[str, str]]) -> bytes:
     implementation.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
     version.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     request.user_information = [longest, implementation, version]
+    for sop_class_uid in roles:
+        role = SCP_SCU_RoleSelectionNegotiation()
+        role.sop_class_uid, role.scu_role, role.scp_role = UID(sop_class_uid), False, True
+        request.user_information.append(role)
     pdu = A_ASSOCIATE_RQ()
     pdu.from_primitive(request)
     return pdu.encode()
