@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import logging
 import os
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from engine.channel import (
 )
 from engine.clock import Clock, SteadyClock
 from engine.config import Directory, Table
+from engine.data_folder import Tenancy, tenancy
 from engine.decide import Decider
 from engine.dispatch import Destination, Dispatch
 from engine.errors import ConfigurationError
@@ -42,7 +42,7 @@ from engine.key_set import key_set_route
 from engine.processing import Processing
 from engine.spool import Spool
 from engine.store import deliveries, lanes, look, work
-from engine.store.database import Database, locate, open_database
+from engine.store.database import Database, is_shared, locate, open_database
 from engine.store.migrate import migrate
 from engine.store.reconcile import reconcile
 from engine.study_context import tolerate_sloppy_values
@@ -69,23 +69,27 @@ async def running(table: Table, clock: Clock | None = None) -> AsyncIterator[Run
     tolerate_sloppy_values()
     data = table.engine.data.absolute()
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _sole_owner(data):
-        database = open_database(locate(table.engine))
+    url = locate(table.engine)
+    async with tenancy(data, shared=is_shared(url)) as place:
+        database = open_database(url)
         try:
             await asyncio.to_thread(migrate, database.engine)
-            async with _assembled(table, clock, data, database) as engine:
+            async with _assembled(table, clock, data, database, place) as engine:
                 yield engine
         finally:
             database.close()
 
 
 @contextlib.asynccontextmanager
-async def _assembled(table: Table, clock: Clock, data: Path, database: Database) -> AsyncIterator[Running]:
+async def _assembled(
+    table: Table, clock: Clock, data: Path, database: Database, place: Tenancy
+) -> AsyncIterator[Running]:
     node = f"{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     settings = table.engine
     spool = Spool(data, max_instance=settings.max_instance, min_free=settings.min_free)
-    await _take_over(database, spool, clock, table)
+    await _take_over(database, spool, clock, table, alone=place.alone)
     links, doors = _artefact_links(table, data, database, clock)
+    place.started()
 
     # Each stage wakes the next; what is made later is looked up when it is needed.
     def decided() -> None:
@@ -147,6 +151,7 @@ async def _assembled(table: Table, clock: Clock, data: Path, database: Database)
 
     app = application(mounted, readiness, metrics)
     async with contextlib.AsyncExitStack() as stack:
+        stack.callback(spool.close)
         stack.callback(intake.close)
         await stack.enter_async_context(_background(assembly, decider, processing, dispatch))
         for listener in listeners:
@@ -158,16 +163,20 @@ async def _assembled(table: Table, clock: Clock, data: Path, database: Database)
         logger.info("engine stopping")
 
 
-async def _take_over(database: Database, spool: Spool, clock: Clock, table: Table) -> None:
-    """Before anything runs: settle what an earlier process left, cleanly ended or not."""
-    leftovers = spool.collect_leftovers()
-    orphans = await asyncio.to_thread(reconcile, database, spool)
-    if leftovers or orphans:
+async def _take_over(database: Database, spool: Spool, clock: Clock, table: Table, *, alone: bool) -> None:
+    """Before anything runs: settle what an earlier process left, cleanly ended or not.
+
+    Beside living processes only the landings of ended ones go; what those had leased comes due by itself.
+    """
+    removed = spool.collect_leftovers()
+    if alone:
+        removed += await asyncio.to_thread(reconcile, database, spool)
+        now = clock.now()
+        await database.write(lambda c: lanes.free_all(c, now))
+        await database.write(lambda c: work.free_jobs(c, now))
+    if removed:
         what = "unfinished or unrecorded instances of an earlier run removed; none was acknowledged"
-        logger.warning(what, extra={"pons": {"count": leftovers + orphans}})
-    now = clock.now()
-    await database.write(lambda c: lanes.free_all(c, now))
-    await database.write(lambda c: work.free_jobs(c, now))
+        logger.warning(what, extra={"pons": {"count": removed}})
     stranded = await database.read(lambda c: deliveries.stranded(c, list(table.outbound)))
     for name, count in stranded.items():
         logger.warning(
@@ -251,14 +260,3 @@ async def supervised(run: Callable[[], Awaitable[None]], pause: float = 1.0) -> 
         except Exception:
             logger.exception("a part of the engine broke; starting it again")
             await asyncio.sleep(pause)
-
-
-@contextlib.contextmanager
-def _sole_owner(data: Path) -> Iterator[None]:
-    """Only one process may run on a data folder; the lock dies with the process."""
-    with (data / "engine.lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConfigurationError(f"another engine is running on {data}") from None
-        yield

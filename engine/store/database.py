@@ -20,7 +20,7 @@ from engine.store.sqlite import SqliteDatabase
 
 T = TypeVar("T")
 
-__all__ = ["Database", "PostgresDatabase", "SqliteDatabase", "exists", "locate", "open_database"]
+__all__ = ["Database", "PostgresDatabase", "SqliteDatabase", "exists", "is_shared", "locate", "open_database"]
 
 
 class Database(Protocol):
@@ -75,6 +75,11 @@ def locate(settings: EngineSettings) -> URL:
 def exists(url: URL) -> bool:
     """Whether there can be something to look at: looking must not make an empty database."""
     return url.get_backend_name() != "sqlite" or Path(url.database or "").exists()
+
+
+def is_shared(url: URL) -> bool:
+    """Whether several processes may write to such a database."""
+    return url.get_backend_name() != "sqlite"
 
 
 def open_database(url: URL) -> Database:
