@@ -243,6 +243,11 @@ def release_holds(connection: Connection, study_id: int, now: float) -> int:
     ).rowcount
 
 
+def open_revision(connection: Connection, study_id: int) -> None:
+    """Let the next revision of a study be closed although nothing arrived."""
+    connection.execute(update(studies).where(studies.c.id == study_id).values(state="receiving"))
+
+
 def latest_decision(connection: Connection, study_id: int) -> Row[Any] | None:
     """What was decided last of a study."""
     return connection.execute(
