@@ -36,6 +36,7 @@ from engine.model import Artefact, Result, ResultStatus
 from engine.spool import write_durably
 from engine.store import work
 from engine.store.database import Database
+from engine.stored_result import stored_result
 
 logger = logging.getLogger("pons.links")
 
@@ -100,9 +101,12 @@ def installed_exports() -> tuple[ExportType, ...]:
 class ArtefactDoor:
     """Opens what the links name."""
 
-    def __init__(self, database: Database, clock: Clock, key: bytes, exports: Sequence[ExportType]) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, data: Path, key: bytes, exports: Sequence[ExportType]
+    ) -> None:
         self._database = database
         self._clock = clock
+        self._data = data
         self._key = key
         self._exports = {export_name(one): one for one in exports}
 
@@ -115,7 +119,7 @@ class ArtefactDoor:
         result_id, name = request.path_params["result_id"], request.path_params["name"]
         if not self._is_signed(request, result_id, name):
             return _answer(403, "this link has expired or is not one of ours")
-        found = await self._database.read(lambda c: _result(c, result_id))
+        found = await self._database.read(lambda c: _result(c, result_id, self._data))
         if found is None:
             return _answer(404, "no such file")
         result, retracted = found
@@ -176,7 +180,7 @@ def _filed(result: Result) -> list[Artefact]:
     return [one for one in result.report.artefacts if one.path is not None]
 
 
-def _result(connection: Connection, result_id: str) -> tuple[Result, bool] | None:
+def _result(connection: Connection, result_id: str, data: Path) -> tuple[Result, bool] | None:
     """The stored result, and whether a later version of it was retracted."""
     row = work.result_row(connection, result_id)
     if row is None:
@@ -185,7 +189,7 @@ def _result(connection: Connection, result_id: str) -> tuple[Result, bool] | Non
     retracted = (
         latest is not None and latest.result_id != result_id and latest.status == ResultStatus.RETRACTED.value
     )
-    return Result.model_validate(row.document), retracted
+    return stored_result(row.document, data), retracted
 
 
 def _answer(status: int, words: str) -> Response:

@@ -271,7 +271,10 @@ class Algorithm(Fact):
 
 
 class Artefact(Fact):
-    """A file that a processor made; ``path`` is filled in by the engine, never by the processor."""
+    """A file that a processor made; ``path`` is filled in by the engine, never by the processor.
+
+    A stored result names it below the data folder; `engine.stored_result` makes it one that opens.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
     media_type: Literal["image/png", "application/pdf", "application/dicom"]

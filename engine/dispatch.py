@@ -42,6 +42,7 @@ from engine.spool import fsync_folder, write_durably
 from engine.store import commitments, deliveries, lanes, work
 from engine.store.database import Database
 from engine.store.lanes import Claim, Settlement
+from engine.stored_result import stored_result
 from engine.transform import copy_instances
 
 logger = logging.getLogger("pons.dispatch")
@@ -298,7 +299,7 @@ class Dispatch:
         if reports and reports[-1].status != ResultStatus.RETRACTED:
             held = reports[-1].result_id
             document = await self._database.read(lambda c: work.result_document(c, held))
-            standing = Result.model_validate(document)
+            standing = stored_result(document, self._data)
         history = History(
             delivery_id=DeliveryId(head.delivery_id),
             rendered_at=at(self._clock.now()),
@@ -307,7 +308,7 @@ class Dispatch:
         )
         if head.result_id is not None:
             document = await self._database.read(lambda c: work.result_document(c, head.result_id))
-            return Result.model_validate(document), history
+            return stored_result(document, self._data), history
         study = await self._decider.facts(head.study_id, head.study_revision)
         if head.transform:
             folder = self._payloads / head.delivery_id / "edited"

@@ -67,6 +67,7 @@ class Processing:
         self._table = table
         self._decider = decider
         self._processors = processors
+        self._data = data.absolute()
         self._work = data / "work"
         self._artefacts = data / "artefacts"
         self._node = node
@@ -204,7 +205,7 @@ class Processing:
                 artefact.model_copy(
                     update={
                         "sha256": hashlib.sha256(content).hexdigest(),
-                        "path": (folder / artefact.name).absolute(),
+                        "path": (folder / artefact.name).absolute().relative_to(self._data),
                     }
                 )
             )

@@ -192,7 +192,7 @@ def _artefact_links(
     if table.engine.public_url is None:
         return no_links, []
     key, exports = signing_key(data), installed_exports()
-    door = ArtefactDoor(database, clock, key, exports)
+    door = ArtefactDoor(database, clock, data, key, exports)
     return ArtefactLinks(table.engine.public_url, key, exports).links, [door.route()]
 
 

@@ -17,13 +17,14 @@ from sqlalchemy import Connection
 
 from engine.catalog import Catalog
 from engine.clock import SteadyClock, at
-from engine.commands.desk import AsJson, TablePath, read, show, who, write
+from engine.commands.desk import AsJson, TablePath, opened, read, show, who, write
 from engine.config import load
 from engine.errors import ConfigurationError, PonsError
 from engine.model import Code, Finding, Result
 from engine.retraction import Retraction, checked_reason, plan, retract
 from engine.spool import write_durably
 from engine.store import deliveries, look, work
+from engine.stored_result import stored_result
 
 ResultId = Annotated[str, typer.Argument(help="Id of a result, as `pons result list` shows it.")]
 
@@ -121,7 +122,10 @@ def export_result(
     is_text = export.media_type.startswith(("text/", "application/json", "application/xml"))
     if out is None and not is_text and sys.stdout.isatty():
         raise typer.BadParameter("a terminal cannot show it; name a file", param_hint="--out")
-    result = Result.model_validate(read(table, lambda c: _row(c, result_id).document))
+    loaded = load(table, surroundings=False)
+    with opened(loaded) as database:
+        document = database.read_now(lambda c: _row(c, result_id).document)
+    result = stored_result(document, loaded.engine.data)
     try:
         content = export.export(result)
     except (OSError, ValueError):  # the result's id is enough to find it

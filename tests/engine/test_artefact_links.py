@@ -33,7 +33,7 @@ def result_of(folder: Path, number: int = 1, status: ResultStatus = ResultStatus
     artefact = Artefact(
         name="montage.png",
         media_type="image/png",
-        path=path,
+        path=Path(path.name),
         sha256="7ec46b41c0de4bbbbb3c8be6d91ad5ce2a1c7cba6b5f0d1b9fe4a5f0d4f0d9a1" if number == 9 else "",
     )
     return Result(
@@ -57,7 +57,7 @@ class House:
         self.database, self.clock, self.folder = database, clock, folder
         exports = installed_exports()
         self.links = ArtefactLinks("https://pons.example", KEY, exports)
-        self.app = Starlette(routes=[ArtefactDoor(database, clock, KEY, exports).route()])
+        self.app = Starlette(routes=[ArtefactDoor(database, clock, folder, KEY, exports).route()])
 
     async def keep(self, result: Result) -> Result:
         def record(connection: Connection) -> None:

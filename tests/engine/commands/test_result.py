@@ -90,7 +90,7 @@ def house(tmp_path: Path) -> House:
         report=Report(
             algorithm=Algorithm(name="Hippo", version="2"),
             findings=(Finding(concept=Code(value="r", scheme="99X", meaning="Remark"), value="fine"),),
-            artefacts=(Artefact(name="montage.png", media_type="image/png", path=picture),),
+            artefacts=(Artefact(name="montage.png", media_type="image/png", path=Path(picture.name)),),
         ),
     )
 
