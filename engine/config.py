@@ -76,6 +76,7 @@ def _table(path: Path, reading: Reading, tests: tuple[TableTest, ...]) -> Table:
         engine=reading.engine,
         assembly=reading.assembly,
         retention=reading.retention,
+        tunnel=reading.tunnel,
         sites=reading.sites,
         inbound=reading.inbound,
         processors=reading.processors,

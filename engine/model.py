@@ -95,6 +95,8 @@ class Site:
     ae_titles: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()  # single addresses or CIDR blocks, the tunnel's included
     issuer_of_patient_id: Issuer = field(default_factory=Issuer)
+    tunnel: str = ""  # its IPv4 address inside its tunnel
+    forwards: tuple[tuple[int, str], ...] = ()  # ports of that address, and what is behind each inside
 
 
 @dataclass(frozen=True, slots=True)

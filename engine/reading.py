@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,6 +33,7 @@ from engine.sections import (
     SiteSettings,
     TableSettings,
     TestSettings,
+    TunnelSettings,
 )
 from engine.settings import Settings
 from engine.table import Declared
@@ -52,6 +54,7 @@ class Reading:
     engine: EngineSettings = field(default_factory=EngineSettings)
     assembly: Assembly = field(default_factory=Assembly)
     retention: Retention = field(default_factory=Retention)
+    tunnel: TunnelSettings | None = None
     sites: dict[str, Site] = field(default_factory=dict)
     inbound: dict[str, Declared[InboundType]] = field(default_factory=dict)
     processors: dict[str, Declared[ProcessorType]] = field(default_factory=dict)
@@ -117,10 +120,13 @@ def read_sections(document: Document, catalog: Catalog) -> Reading:
     reading.assembly = assembly or reading.assembly
     retention = reading.block(Retention, _mapping(data.get("retention")), ("retention",))
     reading.retention = retention or reading.retention
+    if "tunnel" in data:
+        tunnel = reading.block(TunnelSettings, _mapping(data["tunnel"]), ("tunnel",))
+        reading.tunnel = tunnel.model_copy(update={"folder": base / tunnel.folder}) if tunnel else None
     for name, block in _named(reading, "sites"):
         settings = reading.block(SiteSettings, block, ("sites", name))
         if settings is not None:
-            reading.sites[name] = _site(name, settings)
+            reading.sites[name] = _site(name, settings, reading.tunnel)
     reading.inbound = dict(_declared(reading, "inbound", catalog.inbound))
     reading.processors = dict(_declared(reading, "processors", catalog.processor))
     reading.outbound = dict(_declared(reading, "outbound", catalog.outbound))
@@ -146,7 +152,7 @@ def _read_outline(reading: Reading, data: dict[str, Any]) -> None:
         elif section in SEQUENCES and value is not None and not isinstance(value, list):
             reading.complain((section,), "must be a list")
         elif (
-            section in ("engine", "assembly", "retention", *MAPPINGS)
+            section in ("engine", "assembly", "retention", "tunnel", *MAPPINGS)
             and value is not None
             and not isinstance(value, dict)
         ):
@@ -165,9 +171,12 @@ def _named(reading: Reading, section: str) -> Iterator[tuple[str, Any]]:
         yield name, block
 
 
-def _site(name: str, settings: SiteSettings) -> Site:
+def _site(name: str, settings: SiteSettings, hub: TunnelSettings | None) -> Site:
     issuer = settings.issuer_of_patient_id
-    tunnel = (settings.tunnel,) if settings.tunnel else ()
+    tunnel: tuple[str, ...] = (settings.tunnel,) if settings.tunnel else ()
+    address = ip_address(settings.tunnel) if settings.tunnel else None
+    if hub is not None and isinstance(address, IPv4Address) and address in hub.block.ipv4:
+        tunnel += (str(hub.block.ipv6_of(address)),)
     return Site(
         key=name,
         name=settings.name or name,
@@ -175,6 +184,8 @@ def _site(name: str, settings: SiteSettings) -> Site:
         ae_titles=settings.ae_titles,
         addresses=(*tunnel, *settings.addresses),
         issuer_of_patient_id=Issuer(namespace=issuer.namespace, oid=issuer.oid) if issuer else Issuer(),
+        tunnel=settings.tunnel or "",
+        forwards=tuple(settings.forwards.items()),
     )
 
 

@@ -14,12 +14,22 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from engine.finding import did_you_mean
-from engine.settings import AETitle, Duration, HostPort, Secret, Settings, Size
+from engine.settings import AETitle, Duration, HostPort, Port, Secret, Settings, Size
+from wg.block import Block
+from wg.peer import checked_endpoint, checked_interface
+from wg.site import parse_forward
 
 NAME = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 """Names of sites, channels and processors: they appear in file names, metrics and URLs."""
@@ -96,6 +106,31 @@ def _sending(value: Any) -> Any:
     return {"to": value} if isinstance(value, str) else value
 
 
+def _check_block(value: str, version: int, longest: int) -> str:
+    try:
+        block = ipaddress.ip_network(value)
+    except ValueError:
+        block = None
+    if block is None or block.version != version or block.prefixlen > longest or not block.is_private:
+        example = "100.64.0.0/16" if version == 4 else "fd6f:6e73::/64"
+        raise ValueError(
+            f"must be a private IPv{version} block of at least /{longest}, for example {example}"
+        )
+    return str(block)
+
+
+def _check_ipv4_block(value: str) -> str:
+    return _check_block(value, 4, 30)
+
+
+def _check_ipv6_block(value: str) -> str:
+    return _check_block(value, 6, 96)
+
+
+Endpoint = Annotated[str, AfterValidator(checked_endpoint)]
+Interface = Annotated[str, AfterValidator(checked_interface)]
+Ipv4Block = Annotated[str, AfterValidator(_check_ipv4_block)]
+Ipv6Block = Annotated[str, AfterValidator(_check_ipv6_block)]
 DatabaseUrl = Annotated[str, AfterValidator(_check_database)]
 TimeZone = Annotated[str, AfterValidator(_check_zone)]
 Address = Annotated[str, BeforeValidator(_check_address, json_schema_input_type=str)]
@@ -167,6 +202,30 @@ class Retention(Settings):
     """How often the engine looks for what may be removed."""
 
 
+class TunnelSettings(Settings):
+    """`tunnel:` the hub's end of the WireGuard tunnels, one a site."""
+
+    endpoint: Endpoint
+    """HOST:PORT that sites dial, UDP; as they see it from outside."""
+    listen_port: Port = 51820
+    """UDP port the hub listens on."""
+    interface: Interface = "pons0"
+    """Name of the interface, at most 15 characters."""
+    ipv4: Ipv4Block = "100.64.0.0/16"
+    """Addresses inside the tunnels; the hub has the first. Not to be changed once sites have theirs."""
+    ipv6: Ipv6Block = "fd6f:6e73::/64"
+    """The same for IPv6, a unique local block."""
+    mtu: int = Field(1280, ge=1280, le=1440)
+    """Largest packet inside the tunnels; 1280 passes every path."""
+    folder: Path = Path("tunnel")
+    """Folder of the register and the keys; relative to the table's folder."""
+
+    @property
+    def block(self) -> Block:
+        """Both blocks."""
+        return Block(ipaddress.IPv4Network(self.ipv4), ipaddress.IPv6Network(self.ipv6))
+
+
 class IssuerSettings(Settings):
     """Who issues a site's patient identifiers."""
 
@@ -191,6 +250,8 @@ class SiteSettings(Settings):
     """IANA name of its time zone."""
     tunnel: Address | None = None
     """Its address inside its tunnel."""
+    forwards: dict[Port, str] = Field(default_factory=dict)
+    """Ports of its tunnel address and what is behind them inside: `{104: "192.168.10.20:104"}`."""
     addresses: tuple[Network, ...] = ()
     """Addresses or blocks it may come from besides its tunnel."""
     ae_titles: tuple[AETitle, ...] = ()
@@ -198,8 +259,17 @@ class SiteSettings(Settings):
     issuer_of_patient_id: IssuerSettings | None = None
     """Who issues its patient identifiers when an object does not say."""
 
+    @field_validator("forwards")
+    @classmethod
+    def _check_forwards(cls, forwards: dict[int, str]) -> dict[int, str]:
+        for port, target in forwards.items():
+            parse_forward(port, target)
+        return forwards
+
     @model_validator(mode="after")
     def _can_be_recognised(self) -> SiteSettings:
+        if self.forwards and self.tunnel is None:
+            raise ValueError("forwards are ports of the site's tunnel address, and it has none")
         if self.tunnel is None and not self.addresses:
             raise ValueError("a site needs a tunnel or addresses: it is known by where it comes from")
         return self
@@ -308,6 +378,8 @@ class TableSettings(Settings):
     """When a study counts as complete."""
     retention: Retention = Retention()
     """How long finished studies stay."""
+    tunnel: TunnelSettings | None = None
+    """The hub's end of the tunnels; without it they are somebody else's to arrange."""
     sites: dict[Annotated[str, Field(pattern=NAME)], SiteSettings] = Field(default_factory=dict)
     """Hospitals and departments, by name."""
     inbound: dict[str, Any] = Field(default_factory=dict)

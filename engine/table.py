@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from engine.channel import InboundType, OutboundType, ProcessorType
 from engine.model import Site, Study
 from engine.route import Route, RouteIndex
-from engine.sections import Assembly, EngineSettings, Retention
+from engine.sections import Assembly, EngineSettings, Retention, TunnelSettings
 
 T = TypeVar("T", InboundType, OutboundType, ProcessorType)
 
@@ -56,6 +56,7 @@ class Table:
     engine: EngineSettings
     assembly: Assembly
     retention: Retention
+    tunnel: TunnelSettings | None
     sites: Mapping[str, Site]
     inbound: Mapping[str, Declared[InboundType]]
     processors: Mapping[str, Declared[ProcessorType]]
