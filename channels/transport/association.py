@@ -1,7 +1,8 @@
 """Send instances by C-STORE and verify by C-ECHO (PS3.4 B, PS3.7 9.1.1 and 9.1.5).
 
 Enter: a peer and parts, each a DICOM file in memory or on disk. Leave: an acknowledgement for all
-of them, or TryAgain or Refused as the statuses say (see `dimse_status`). The data set goes out as
+of them, or TryAgain or Refused as the statuses say (see `dimse_status`). Where it is wanted, the
+peer is then asked to commit to them (see `commitment_scu`). The data set goes out as
 it is filed, byte for byte; only objects of our own are re-encoded, and only for a peer that takes
 them in no other way. Every attempt sends the same instances under the same SOP Instance UIDs, so
 that a peer recognises a repetition.
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from channels.transport import command_set, dimse_status
 from channels.transport.dimse_command import C_ECHO_RQ, C_STORE_RQ, RESPONSE
@@ -19,9 +20,9 @@ from channels.transport.dimse_status import Verdict
 from channels.transport.instance_file import InstanceFile
 from channels.transport.upper_layer import MAX_CONTEXTS, Association, Peer, associate
 from engine.errors import Refused, TryAgain
-from engine.model import Acknowledgement, Part
+from engine.model import Acknowledgement, CommitmentReport, Part
 
-__all__ = ["Peer", "echo", "store"]
+__all__ = ["Commitment", "Peer", "echo", "store"]
 
 IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
@@ -54,35 +55,130 @@ class _Answer:
         return self.words if self.status is None else dimse_status.describe(self.status)
 
 
-async def store(peer: Peer, parts: Sequence[Part], *, may_reencode: bool = False) -> Acknowledgement:
+@dataclass(frozen=True, slots=True)
+class Commitment:
+    """That a peer is to be asked to commit to all it was sent (PS3.4 J.3)."""
+
+    transaction_uid: str
+    stored: frozenset[str]  # SOP Instance UIDs that it has already
+    wait: float  # seconds that its report is awaited on the same association
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far an attempt has come, whatever ends it."""
+
+    answers: list[_Answer]
+    offered: bool = False  # an instance was on its way: without an answer it may have arrived
+
+    @property
+    def has_arrived(self) -> bool:
+        return any(answer.verdict in (Verdict.DELIVERED, Verdict.WARNING) for answer in self.answers)
+
+
+async def store(
+    peer: Peer,
+    parts: Sequence[Part],
+    *,
+    may_reencode: bool = False,
+    commitment: Commitment | None = None,
+) -> Acknowledgement:
     """Store every part at the peer, over one association where 128 contexts suffice.
 
     Args:
         may_reencode: an uncompressed object may be sent in implicit or explicit VR little endian
             when the peer does not take the one it is filed in.
+        commitment: what is stored already is not sent again, and once the peer has everything it is
+            asked to commit to it, on the same association where it takes that there.
 
     Raises:
-        TryAgain: an instance got A7xx or 0110, or the association failed or was too slow.
+        TryAgain: an instance got A7xx or 0110, or the association failed or was too slow; or the
+            peer cannot be asked to commit now.
         Refused: an instance got a permanent failure or no presentation context, after every
-            other instance had been offered.
+            other instance had been offered; or the peer takes no storage commitment.
     """
     if not parts:
         raise Refused("there is no instance to send", code="empty")
-    answers: list[_Answer] = []
+    progress = _Progress([])
+    stored = commitment.stored if commitment else frozenset()
+    report: CommitmentReport | None = None
     try:
         async with asyncio.timeout(peer.timeout) as limit:
             files = await asyncio.to_thread(lambda: [InstanceFile.of(part) for part in parts])
-            for group in _groups(files, may_reencode):
-                if answers and answers[-1].is_out_of_resources:
+            missing = [file for file in files if file.sop_instance_uid not in stored]
+            asking = _Asking(peer, commitment, files) if commitment else None
+            for group in _groups(missing, may_reencode):
+                if progress.answers and progress.answers[-1].is_out_of_resources:
                     break
-                async with associate(peer, group.contexts) as association:
-                    await _store_group(peer, association, group, may_reencode, answers, limit)
+                more = asking.contexts(group, missing) if asking else ()
+                async with associate(peer, [*group.contexts, *more]) as association:
+                    await _store_group(peer, association, group, may_reencode, progress, limit)
+                    if asking and group.files[-1] is missing[-1]:
+                        await asking.ask(association, progress, limit)
+            acknowledgement = _settle(peer, progress, len(missing), len(parts))
+            if asking and not asking.asked:
+                await asking.ask_apart(limit)
+            report = asking.report if asking else None
     except TimeoutError as error:
         raise TryAgain(
-            f"{peer} acknowledged {len(answers)} of {len(parts)} instances, then none for {peer.timeout:g} s",
+            f"{peer} acknowledged {len(progress.answers)} of {len(parts)} instances,"
+            f" then none for {peer.timeout:g} s",
             code="timeout",
+            uncertain=progress.offered or bool(stored),
         ) from error
-    return _settle(peer, answers, len(parts))
+    except TryAgain as error:
+        error.uncertain |= progress.has_arrived or bool(stored)
+        raise
+    return replace(acknowledgement, awaits_report=commitment is not None and report is None, report=report)
+
+
+class _Asking:
+    """Asking a peer to commit to the files of one attempt, once it has them all."""
+
+    def __init__(self, peer: Peer, commitment: Commitment, files: Sequence[InstanceFile]) -> None:
+        self.asked = False
+        self.report: CommitmentReport | None = None
+        self._peer = peer
+        self._commitment = commitment
+        self._references = [(file.sop_class_uid, file.sop_instance_uid) for file in files]
+
+    def contexts(self, group: _Group, missing: Sequence[InstanceFile]) -> Sequence[tuple[str, str]]:
+        """What the association of the last group proposes beside its own, where there is room."""
+        from channels.transport.commitment_scu import CONTEXTS  # late: it takes 150 ms
+
+        fits = len(group.contexts) + len(CONTEXTS) <= MAX_CONTEXTS
+        return CONTEXTS if fits and group.files[-1] is missing[-1] else ()
+
+    async def ask(self, association: Association, progress: _Progress, limit: asyncio.Timeout) -> None:
+        """Ask on this association, unless the peer does not take it here or has not got everything."""
+        from channels.transport import commitment_scu
+
+        failed = any(answer.verdict in (Verdict.TRY_AGAIN, Verdict.REFUSED) for answer in progress.answers)
+        if failed or commitment_scu.accepted(association) is None:
+            return
+        limit.reschedule(None)  # asking keeps its own time
+        self.asked = True
+        self.report = await commitment_scu.request_commitment(
+            association,
+            self._peer,
+            self._commitment.transaction_uid,
+            self._references,
+            wait=self._commitment.wait,
+        )
+
+    async def ask_apart(self, limit: asyncio.Timeout) -> None:
+        """Ask on an association for nothing else."""
+        from channels.transport import commitment_scu
+
+        limit.reschedule(asyncio.get_running_loop().time() + self._peer.timeout)
+        async with associate(self._peer, commitment_scu.CONTEXTS) as association:
+            await self.ask(association, _Progress([]), limit)
+            if not self.asked:
+                raise Refused(
+                    f"{self._peer} stores, but does not accept storage commitment: enable it there for"
+                    f" {self._peer.calling_ae_title}, or set storage_commitment: false",
+                    code="no context",
+                )
 
 
 async def echo(peer: Peer) -> None:
@@ -148,7 +244,7 @@ async def _store_group(
     association: Association,
     group: _Group,
     may_reencode: bool,
-    answers: list[_Answer],
+    progress: _Progress,
     limit: asyncio.Timeout,
 ) -> None:
     """Offer every instance and note its answer at once; a peer out of resources is spared the rest.
@@ -158,7 +254,7 @@ async def _store_group(
     for number, file in enumerate(group.files):
         usable = [context for context in _wanted(file, may_reencode) if context in association.accepted]
         if not usable:
-            answers.append(_Answer(file.sop_instance_uid, None, _no_context(file, association)))
+            progress.answers.append(_Answer(file.sop_instance_uid, None, _no_context(file, association)))
             continue
         message_id = number % 0xFFFF + 1
         command = command_set.encode(
@@ -174,12 +270,17 @@ async def _store_group(
         transfer_syntax_uid = usable[0][1]
         as_filed = transfer_syntax_uid == file.transfer_syntax_uid
         data_set = file.data_set() if as_filed else file.reencoded(transfer_syntax_uid)
-        await association.send(association.accepted[usable[0]], command, data_set)
-        response = await association.receive()
-        status = _read_response(peer, response, C_STORE_RQ, message_id, file.sop_instance_uid)
-        answers.append(_Answer(file.sop_instance_uid, status))
+        progress.offered = True
+        try:
+            await association.send(association.accepted[usable[0]], command, data_set)
+            response = await association.receive()
+            status = _read_response(peer, response, C_STORE_RQ, message_id, file.sop_instance_uid)
+        except TryAgain as error:
+            error.uncertain = True  # aborted, lost or garbled: the peer may have stored it all the same
+            raise
+        progress.answers.append(_Answer(file.sop_instance_uid, status))
         limit.reschedule(asyncio.get_running_loop().time() + peer.timeout)
-        if answers[-1].is_out_of_resources:
+        if progress.answers[-1].is_out_of_resources:
             return
 
 
@@ -192,23 +293,29 @@ def _no_context(file: InstanceFile, association: Association) -> str:
     return f"{sop_class} in {syntax} not accepted: the peer must be configured to store it"
 
 
-def _settle(peer: Peer, answers: Sequence[_Answer], total: int) -> Acknowledgement:
+def _settle(peer: Peer, progress: _Progress, sent: int, total: int) -> Acknowledgement:
     """One outcome for all: a transient failure outweighs a permanent one, for the rest is sent again."""
+    answers = progress.answers
     for verdict, error in ((Verdict.TRY_AGAIN, TryAgain), (Verdict.REFUSED, Refused)):
         failed = [answer for answer in answers if answer.verdict is verdict]
         if failed:
             first = failed[0]
-            raise error(
-                f"{peer} did not store {len(failed)} of {total} instances,"
-                f" first {first.sop_instance_uid}: {first}",
-                code=first.code,
+            words = (
+                f"{peer} did not store {len(failed)} of {sent} instances,"
+                f" first {first.sop_instance_uid}: {first}"
             )
+            if error is Refused:
+                raise Refused(words, code=first.code)
+            # 0110 says that this instance could not be processed, not that the peer is down
+            of_payload = all(answer.status == 0x0110 for answer in failed)
+            raise TryAgain(words, code=first.code, of_payload=of_payload)
     kept = [answer for answer in answers if answer.verdict is Verdict.WARNING]
+    earlier = f", {total - sent} of {total} earlier" if sent < total else ""
     return Acknowledgement(
         code=kept[0].code if kept else dimse_status.code(0),
-        detail=f"{total} {'instance' if total == 1 else 'instances'} stored",
+        detail=f"{sent} {'instance' if sent == 1 else 'instances'} stored{earlier}",
         warning="; ".join(
-            f"{sum(answer.status == status for answer in kept)} of {total}: {dimse_status.describe(status)}"
+            f"{sum(answer.status == status for answer in kept)} of {sent}: {dimse_status.describe(status)}"
             for status in dict.fromkeys(answer.status for answer in kept)
             if status is not None
         ),

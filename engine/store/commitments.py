@@ -7,7 +7,8 @@ can know of it, so a report never finds us unprepared.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection, Row, insert, null, select, update
@@ -16,7 +17,24 @@ from engine.model import CommitmentReport
 from engine.store import lanes
 from engine.store.tables import commitments, deliveries, studies
 
-REFUSED_AFTER = 3  # reports that deny a delivery before it is a dead letter
+BACKOFF = (60.0, 600.0)
+"""Seconds after the first and the second denial: a peer answers 0112 while it is still filing."""
+REFUSED_AFTER = len(BACKOFF) + 1
+"""Reports that deny a delivery before it is a dead letter."""
+AT_ONCE = 200
+"""Deliveries that one call of `expire` moves at most."""
+NOT_MENTIONED = 0
+"""In place of a Failure Reason, for what was asked and the report says nothing of."""
+
+_REASONS = {  # Failure Reason (0008,1197), PS3.3 C.14.1.1
+    NOT_MENTIONED: "not in the report",
+    0x0110: "0110 (processing failure)",
+    0x0112: "0112 (no such object instance)",
+    0x0119: "0119 (class or instance conflict)",
+    0x0122: "0122 (referenced SOP class not supported)",
+    0x0131: "0131 (duplicate transaction UID)",
+    0x0213: "0213 (resource limitation)",
+}
 
 
 def register(
@@ -48,15 +66,20 @@ def register(
 def apply(connection: Connection, site: str, report: CommitmentReport, now: float) -> bool:
     """Record a report and what it means for its delivery; False when it is not about one of ours.
 
-    A report for an attempt that is still under way is kept; `settle_reported` applies it then.
+    What was asked and is not in the report counts as denied. A report for an attempt that is still
+    under way is kept; `settle_reported` applies it then.
     """
     row = _transaction(connection, report.transaction_uid)
     if row is None or row.site != site:
         return False
-    failed = {uid: reason for _, uid, reason in report.failed}
+    denied = {uid: reason for _, uid, reason in report.failed}
+    committed = {uid for _, uid in report.committed}
+    asked = [part["identifier"] for part in row.payload or []]
+    failed = {uid: denied.get(uid, NOT_MENTIONED) for uid in asked if uid in denied or uid not in committed}
     connection.execute(
         update(commitments)
-        .where(commitments.c.transaction_uid == report.transaction_uid)
+        # what was committed once stays so, whatever a repetition says
+        .where(commitments.c.transaction_uid == report.transaction_uid, commitments.c.state != "committed")
         .values(state="failed" if failed else "committed", reported_at=now, failed=failed or null())
     )
     settle_reported(connection, row.delivery_id, now)
@@ -64,64 +87,95 @@ def apply(connection: Connection, site: str, report: CommitmentReport, now: floa
 
 
 def settle_reported(connection: Connection, delivery_id: str, now: float) -> None:
-    """Move on a delivery that waits for a report, when there is one."""
-    row = connection.execute(
-        select(deliveries).where(deliveries.c.delivery_id == delivery_id).with_for_update()
-    ).one()
-    asked = connection.execute(
-        select(commitments).where(commitments.c.delivery_id == delivery_id).order_by(commitments.c.attempt)
-    ).all()
-    if row.state not in ("waiting", "dead") or row.transaction_uid is None:
+    """Move on a delivery for which there is a report, unless an attempt is under way: that will ask again.
+
+    Any report since it was queued, or replayed, that commits to all of it ends it, also a dead letter:
+    every attempt asked for the same instances. A denial counts while it is what the delivery waits for.
+    """
+    seq = connection.execute(
+        select(deliveries.c.seq).where(deliveries.c.delivery_id == delivery_id)
+    ).scalar_one()
+    row, _ = lanes.hold(connection, seq, now)
+    reports = [
+        one
+        for one in of_delivery(connection, delivery_id)
+        if one.reported_at is not None and one.reported_at >= row.age_from
+    ]
+    if any(one.state == "committed" for one in reports):
+        lanes.finish(connection, row.seq, now, state="delivered", reason="stored and committed")
         return
-    if any(one.state == "committed" for one in asked):
-        connection.execute(
-            update(deliveries)
-            .where(deliveries.c.seq == row.seq)
-            .values(state="delivered", finished_at=now, reason="stored and committed")
-        )
-        lanes.wake_dependants(connection, row.study_id, now)
+    denials = [one for one in reports if one.state == "failed"]
+    if row.state != "waiting" or not denials or denials[-1].transaction_uid != row.transaction_uid:
         return
-    latest = asked[-1]
-    if row.state != "waiting" or latest.state != "failed":
-        return
-    denied = sum(one.state == "failed" for one in asked)
-    reasons = ", ".join(f"{code:04X}" for code in sorted(set(latest.failed.values())))
-    reason = f"the peer did not commit to {len(latest.failed)} instances: {reasons}"
+    latest = denials[-1]
+    reason = f"the peer did not commit to {len(latest.failed)} instances: {reasons(latest.failed)}"
     kept = [uid for uid in row.stored or [] if uid not in latest.failed]
     connection.execute(
         update(deliveries).where(deliveries.c.seq == row.seq).values(stored=kept or null(), reason=reason)
     )
-    if denied >= REFUSED_AFTER:
-        connection.execute(
-            update(deliveries)
-            .where(deliveries.c.seq == row.seq)
-            .values(state="dead", finished_at=now, reason=f"{reason}; denied {denied} times")
-        )
+    if len(denials) >= REFUSED_AFTER:
+        reason = f"{reason}; denied {len(denials)} times"
+        lanes.finish(connection, row.seq, now, state="dead", reason=reason)
         return
-    lanes.requeue(connection, [row.seq], now)
+    connection.execute(
+        update(commitments)
+        .where(commitments.c.transaction_uid == latest.transaction_uid)
+        .values(expires_at=now + BACKOFF[len(denials) - 1])
+    )
 
 
-def expire(connection: Connection, now: float) -> int:
-    """Deliveries whose report is overdue go out again: the peer is asked again; how many."""
-    overdue = connection.execute(
-        select(commitments.c.transaction_uid, deliveries.c.seq)
-        .join(deliveries, deliveries.c.delivery_id == commitments.c.delivery_id)
+def expire(
+    connection: Connection, now: float, give_up_after: Mapping[str, float] = MappingProxyType({})
+) -> int:
+    """Deliveries go out again: those whose report is overdue, and those denied whose backoff is over.
+
+    Args:
+        give_up_after: seconds of age, by destination, past which an overdue one is a dead letter.
+
+    Returns:
+        How many moved.
+    """
+    due = connection.execute(
+        select(commitments.c.transaction_uid, commitments.c.state, deliveries.c.seq)
+        .join(deliveries, deliveries.c.transaction_uid == commitments.c.transaction_uid)
         .where(
-            commitments.c.state == "requested",
-            commitments.c.expires_at <= now,
             deliveries.c.state == "waiting",
-            deliveries.c.transaction_uid == commitments.c.transaction_uid,
+            commitments.c.state.in_(("requested", "failed")),
+            commitments.c.expires_at <= now,
         )
-        .with_for_update(skip_locked=True)
+        .order_by(deliveries.c.destination, deliveries.c.order_key, deliveries.c.seq)
+        .limit(AT_ONCE)
     ).all()
-    for one in overdue:
-        connection.execute(
+    return sum(_ask_again(connection, one, now, give_up_after) for one in due)
+
+
+def _ask_again(connection: Connection, due: Any, now: float, give_up_after: Mapping[str, float]) -> bool:
+    row, _ = lanes.hold(connection, due.seq, now)
+    if row.state != "waiting" or row.transaction_uid != due.transaction_uid:
+        return False  # a report, or another engine, was quicker
+    reason = row.reason
+    if due.state == "requested":
+        moved = connection.execute(
             update(commitments)
-            .where(commitments.c.transaction_uid == one.transaction_uid)
+            .where(commitments.c.transaction_uid == due.transaction_uid, commitments.c.state == "requested")
             .values(state="expired")
         )
-    lanes.requeue(connection, [one.seq for one in overdue], now)
-    return len(overdue)
+        if not moved.rowcount:
+            return False
+        reason = "the peer has not reported in time whether it commits"
+    age = give_up_after.get(row.destination)
+    if age is not None and now >= row.age_from + age:
+        return lanes.finish(connection, row.seq, now, state="dead", reason=f"gave up: {reason}")
+    connection.execute(
+        update(deliveries).where(deliveries.c.seq == row.seq).values(reason=f"{reason}; it is asked again")
+    )
+    lanes.requeue(connection, [row.seq], now)
+    return True
+
+
+def reasons(failed: Mapping[str, int]) -> str:
+    """The Failure Reasons of a report, for people."""
+    return ", ".join(_REASONS.get(code, f"{code:04X}") for code in sorted(set(failed.values())))
 
 
 def of_delivery(connection: Connection, delivery_id: str) -> Sequence[Row[Any]]:
@@ -133,7 +187,7 @@ def of_delivery(connection: Connection, delivery_id: str) -> Sequence[Row[Any]]:
 
 def _transaction(connection: Connection, transaction_uid: str) -> Any:
     return connection.execute(
-        select(commitments.c.delivery_id, studies.c.site)
+        select(commitments.c.delivery_id, deliveries.c.payload, studies.c.site)
         .join(deliveries, deliveries.c.delivery_id == commitments.c.delivery_id)
         .join(studies, studies.c.id == deliveries.c.study_id)
         .where(commitments.c.transaction_uid == transaction_uid)

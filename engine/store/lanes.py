@@ -187,6 +187,30 @@ def requeue(connection: Connection, seqs: Iterable[int], now: float) -> None:
         _refresh(connection, lane, None, now)
 
 
+def hold(connection: Connection, seq: int, now: float) -> tuple[Row[Any], Row[Any]]:
+    """A delivery and its lane, ours until the transaction ends; a lane is always locked before a delivery."""
+    query = select(deliveries).where(deliveries.c.seq == seq)
+    row = connection.execute(query).one()
+    lane = _lock_lane(connection, row.destination, row.order_key, now)
+    return connection.execute(query.with_for_update()).one(), lane
+
+
+def finish(connection: Connection, seq: int, now: float, *, state: str, reason: str) -> bool:
+    """End a delivery between its attempts; False when it has ended, or one is under way and will tell."""
+    row, lane = hold(connection, seq, now)
+    head = _head(connection, row.destination, row.order_key)
+    is_leased = lane.owner is not None and head is not None and head.seq == seq
+    if row.state not in (*OPEN, "dead") or is_leased:
+        return False
+    connection.execute(
+        update(deliveries).where(deliveries.c.seq == seq).values(state=state, finished_at=now, reason=reason)
+    )
+    _refresh(connection, lane, head.seq if head is not None else None, now)
+    if state == "delivered":
+        wake_dependants(connection, row.study_id, now)
+    return True
+
+
 def wake_dependants(connection: Connection, study_id: int, now: float) -> None:
     """After an acknowledgement: deliveries of the study whose ``after`` is satisfied now go on."""
     if not _waiting(connection, study_id):
