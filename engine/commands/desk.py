@@ -11,6 +11,7 @@ import json
 import os
 import pwd
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -18,9 +19,11 @@ import typer
 from rich.console import Console
 from rich.table import Table as Grid
 from sqlalchemy import Connection
+from typer.core import TyperGroup
 
 from engine.config import Table, load
 from engine.errors import PonsError
+from engine.settings import parse_duration
 from engine.store.database import Database, exists, locate, open_database
 
 T = TypeVar("T")
@@ -28,6 +31,22 @@ T = TypeVar("T")
 TablePath = Annotated[Path, typer.Option("--table", help="The routing table that names the data folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 Limit = Annotated[int, typer.Option(min=1, max=100_000, help="Rows at most.")]
+Reason = Annotated[str, typer.Option(help="Why, for the audit trail; no patient data.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do it; without this, only say what would be done.")]
+Since = Annotated[
+    str | None,
+    typer.Option(help="The earliest time: 2026-01-31, 2026-01-31T08:00 (of this machine), or 2h, 3d ago."),
+]
+
+
+class ListsByDefault(TyperGroup):
+    """A group whose command `list` runs when none is named: `pons dead`, `pons hold --site …`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put `list` in front of what names no command."""
+        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
 
 
 @contextlib.contextmanager
@@ -74,6 +93,20 @@ def show(rows: list[dict[str, Any]], as_json: bool, nothing: str) -> None:
     for row in rows:
         grid.add_row(*(str(value) for value in row.values()))
     console.print(grid)
+
+
+def moment(text: str | None, now: float, option: str) -> float | None:
+    """The time that an option means, in seconds since 1970: a date, a time, or an age."""
+    if text is None:
+        return None
+    with contextlib.suppress(ValueError):
+        return now - parse_duration(text)
+    try:
+        return datetime.fromisoformat(text).astimezone().timestamp()
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text} is neither a time (2026-01-31T08:00) nor an age (2h, 3d)", param_hint=option
+        ) from None
 
 
 def who() -> str:
