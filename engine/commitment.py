@@ -9,8 +9,10 @@ report moves on the delivery it is about.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from engine.clock import Clock
@@ -28,6 +30,7 @@ PROCESSING_FAILURE = 0x0110
 NO_SUCH_OBJECT_INSTANCE = 0x0112
 CLASS_INSTANCE_CONFLICT = 0x0119
 RETRY = Retry()  # a report that cannot be sent is owed for three days
+OVERDUE = 5.0  # seconds between looks for deliveries to ask about again
 
 
 class Commitments:
@@ -127,3 +130,31 @@ class Commitments:
             else:
                 committed.append((sop_class, uid))
         return CommitmentReport(transaction_uid, tuple(committed), tuple(failed))
+
+
+async def ask_again(
+    database: Database,
+    clock: Clock,
+    give_up_after: Mapping[str, float],
+    drained: asyncio.Event,
+    on_moved: Callable[[], None],
+) -> None:
+    """Deliveries whose report is overdue, or that were denied, go out again when it is time; until drained.
+
+    Args:
+        give_up_after: seconds of age, by destination, past which one is a dead letter.
+        on_moved: called when some came due.
+    """
+    while not drained.is_set():
+        moved = 0
+        try:
+            expire = partial(commitments.expire, now=clock.now(), give_up_after=give_up_after)
+            moved = await database.write(expire)
+        except DatabaseUnavailable as error:
+            logger.warning("storage commitments not looked at", extra={"pons": {"reason": str(error)}})
+        if moved:
+            logger.info("storage commitments asked for again", extra={"pons": {"count": moved}})
+            on_moved()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(OVERDUE):
+                await drained.wait()

@@ -21,6 +21,7 @@ from sqlalchemy import Connection
 
 from engine.channel import Commits, Outbound, OutboundType
 from engine.clock import Clock, at
+from engine.commitment import ask_again
 from engine.config import Declared
 from engine.decide import Decider
 from engine.errors import Refused, TryAgain
@@ -49,6 +50,7 @@ logger = logging.getLogger("pons.dispatch")
 
 GRACE = 5.0  # seconds beyond a channel's own timeout before the engine cuts the attempt off
 IDLE = 2.0  # seconds between looks when nothing wakes us
+ASKING = 60.0  # seconds beside twice the timeout that a channel has to ask for a storage commitment
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,7 @@ class Dispatch:
         self._node = node
         self._wakes = {name: asyncio.Event() for name in destinations}
         self._draining = False
+        self._drained = asyncio.Event()
 
     def wake(self) -> None:
         """A delivery may have been queued or a lane come free."""
@@ -97,6 +100,7 @@ class Dispatch:
     def drain(self) -> None:
         """Claim nothing more; `run` ends when what is under way has ended."""
         self._draining = True
+        self._drained.set()
         self.wake()
 
     async def run(self) -> None:
@@ -104,6 +108,12 @@ class Dispatch:
         async with asyncio.TaskGroup() as runners:
             for name, destination in self._destinations.items():
                 runners.create_task(self._run_destination(name, destination))
+            if any(self._patience_for_report(each) is not None for each in self._destinations.values()):
+                ages = {
+                    name: each.declared.settings.retry.give_up_after
+                    for name, each in self._destinations.items()
+                }
+                runners.create_task(ask_again(self._database, self._clock, ages, self._drained, self.wake))
 
     async def _run_destination(self, name: str, destination: Destination) -> None:
         free_slots = destination.declared.settings.concurrency
@@ -171,13 +181,15 @@ class Dispatch:
             )
             # A channel keeps its own time; this is for one that does not. Parts may be answered one by one.
             patience = destination.declared.settings.timeout * max(1, len(payload.parts)) + GRACE
+            if delivery.transaction_uid:
+                patience += 2 * destination.declared.settings.timeout + ASKING
             async with asyncio.timeout(patience):
                 answer = await destination.channel.deliver(payload, delivery)
         except asyncio.CancelledError:
             await self._database.write(lambda c: lanes.release(c, claimed, self._clock.now()))
             raise
         except Refused as error:
-            await self._settle(claimed, "refused", code=error.code, detail=str(error))
+            await self._settle(claimed, "refused", code=error.code, detail=str(error), stored=error.stored)
             logger.error("delivery refused", extra={"pons": {**where, "code": error.code}})
         except TryAgain as error:
             await self._again(destination, claimed, error)
@@ -190,9 +202,10 @@ class Dispatch:
         else:
             if answer.awaits_report or answer.report is not None:
                 await self._stored(claimed, answer, payload)
+                logger.info("stored, commitment asked for", extra={"pons": {**where, "code": answer.code}})
             else:
                 await self._delivered(claimed, answer)
-            logger.info("delivered", extra={"pons": {**where, "code": answer.code}})
+                logger.info("delivered", extra={"pons": {**where, "code": answer.code}})
         finally:
             keeper.cancel()
 
@@ -204,8 +217,7 @@ class Dispatch:
 
     async def _transaction(self, destination: Destination, claimed: Claim) -> str:
         """The transaction UID of this attempt's storage commitment, recorded; empty where none is asked."""
-        channel = destination.channel
-        patience = channel.commitment_timeout if isinstance(channel, Commits) else None
+        patience = self._patience_for_report(destination)
         if patience is None:
             return ""
         delivery_id, attempt = claimed.delivery.delivery_id, claimed.attempt
@@ -215,6 +227,10 @@ class Dispatch:
             lambda c: commitments.register(c, uid, delivery_id, attempt, now, now + patience)
         )
         return uid
+
+    def _patience_for_report(self, destination: Destination) -> float | None:
+        channel = destination.channel
+        return channel.commitment_timeout if isinstance(channel, Commits) else None
 
     async def _stored(self, claimed: Claim, answer: Acknowledgement, payload: Payload) -> None:
         """The peer has everything and was asked to commit; its report may have come already."""
@@ -276,10 +292,22 @@ class Dispatch:
         detail: str,
         warning: str = "",
         next_at: float | None = None,
+        stored: tuple[str, ...] = (),
     ) -> None:
         settlement = Settlement(claimed, outcome, code, detail[:2000], warning[:2000], next_at)
         now = self._clock.now()
-        await self._database.write(lambda c: lanes.settle(c, [settlement], now))
+        delivery_id = claimed.delivery.delivery_id
+        asked = self._patience_for_report(self._destinations[claimed.delivery.destination]) is not None
+
+        def settle(connection: Connection) -> None:
+            if not lanes.settle(connection, [settlement], now):
+                return
+            if stored:
+                commitments.keep_stored(connection, delivery_id, stored)
+            if asked:  # a report on an earlier attempt may have come while this one was under way
+                commitments.settle_reported(connection, delivery_id, now)
+
+        await self._database.write(settle)
 
     async def _payload(self, destination: Destination, claimed: Claim) -> Payload:
         head = claimed.delivery

@@ -16,6 +16,7 @@
     │     .uncertain            True when the peer may hold the payload all the same (no answer came)
     ├── Refused                 the peer will never take this payload; it becomes a dead letter
     │     .pause                True when the peer wants nothing more at all (410 Gone): the way is paused
+    │     .stored               the identifiers of the parts that the peer has taken all the same
     └── ProcessorFailed         a processor ended with a failure that a retry would not cure
 
 What an outbound channel raises outside this tree counts as TryAgain and is logged as a defect.
@@ -103,10 +104,13 @@ class TryAgain(PonsError):
 class Refused(PonsError):
     """The peer refused for good; retrying the same bytes is pointless."""
 
-    def __init__(self, message: str, *, code: str = "", pause: bool = False) -> None:
+    def __init__(
+        self, message: str, *, code: str = "", pause: bool = False, stored: tuple[str, ...] = ()
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.pause = pause
+        self.stored = stored
 
 
 class ProcessorFailed(PonsError):

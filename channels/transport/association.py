@@ -72,8 +72,10 @@ class _Progress:
     offered: bool = False  # an instance was on its way: without an answer it may have arrived
 
     @property
-    def has_arrived(self) -> bool:
-        return any(answer.verdict in (Verdict.DELIVERED, Verdict.WARNING) for answer in self.answers)
+    def arrived(self) -> list[str]:
+        """The SOP Instance UIDs of what the peer has taken."""
+        taken = (Verdict.DELIVERED, Verdict.WARNING)
+        return [answer.sop_instance_uid for answer in self.answers if answer.verdict in taken]
 
 
 async def store(
@@ -127,7 +129,10 @@ async def store(
             uncertain=progress.offered or bool(stored),
         ) from error
     except TryAgain as error:
-        error.uncertain |= progress.has_arrived or bool(stored)
+        error.uncertain |= bool(progress.arrived or stored)
+        raise
+    except Refused as error:
+        error.stored = (*stored, *progress.arrived)
         raise
     return replace(acknowledgement, awaits_report=commitment is not None and report is None, report=report)
 

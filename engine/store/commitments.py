@@ -63,6 +63,13 @@ def register(
     )
 
 
+def keep_stored(connection: Connection, delivery_id: str, stored: Sequence[str]) -> None:
+    """What a peer has of a delivery that it did not take as a whole: a retraction takes that back too."""
+    connection.execute(
+        update(deliveries).where(deliveries.c.delivery_id == delivery_id).values(stored=list(stored))
+    )
+
+
 def apply(connection: Connection, site: str, report: CommitmentReport, now: float) -> bool:
     """Record a report and what it means for its delivery; False when it is not about one of ours.
 
