@@ -39,7 +39,7 @@ def _arrivals(connection: Connection, study: Any) -> list[Event]:
     events = []
     for row in look.arrivals_of(connection, study.id):
         text = (
-            f"{row.instances} instances ({row.bytes / 1e6:.1f} MB) by {study.inbound} "
+            f"{row.instances} instances ({int(row.bytes) / 1e6:.1f} MB) by {study.inbound} "
             f"from {sender} at {study.remote_address}, the last after {row.last_at - row.first_at:.1f} s"
         )
         events.append(Event(row.first_at, "received", text))
