@@ -31,13 +31,17 @@ def stranded(connection: Connection, destinations: Sequence[str]) -> dict[str, i
 def held_by(connection: Connection, destination: str, lineage: str) -> Sequence[Row[Any]]:
     """What a destination has, or may have, of a lineage, oldest first.
 
-    It has what it acknowledged (``certain``: committed or not). It may have what it never answered
-    for and what a newer version then took the place of, or a person gave up.
+    It has what it acknowledged (``certain``): committed or not, and also while a person has it sent
+    again. It may have what it never answered for and what a newer version then took the place of, or a
+    person gave up.
     """
     answerless = exists().where(
         attempts.c.delivery_id == deliveries.c.delivery_id, attempts.c.outcome == "unknown"
     )
-    certain = or_(deliveries.c.state == "delivered", deliveries.c.stored.is_not(None))
+    answered = exists().where(  # before a person had it sent again, too
+        attempts.c.delivery_id == deliveries.c.delivery_id, attempts.c.outcome.in_(("delivered", "stored"))
+    )
+    certain = or_(deliveries.c.state == "delivered", deliveries.c.stored.is_not(None), answered)
     return connection.execute(
         select(deliveries, certain.label("certain"))
         .where(
