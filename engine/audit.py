@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
+from engine.store.dialect import serialise
 from engine.store.tables import audit_events
 
 GENESIS = "0" * 64
@@ -25,7 +26,11 @@ def event_hash(prev_hash: str, at: float, actor: str, action: str, subject: str,
 def append_event(
     connection: Connection, at: float, *, actor: str, action: str, subject: str, detail: dict[str, Any]
 ) -> None:
-    """Append an event inside the transaction of what it tells of."""
+    """Append an event inside the transaction of what it tells of, best as its last step.
+
+    The next event waits until that transaction ends: of two at once, one must follow the other.
+    """
+    serialise(connection, "audit")
     last = connection.execute(
         select(audit_events.c.hash).order_by(audit_events.c.id.desc()).limit(1)
     ).scalar_one_or_none()

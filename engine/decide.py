@@ -20,6 +20,7 @@ from engine import part10
 from engine.channel import OutboundType
 from engine.clock import Clock, at
 from engine.config import Declared, Table
+from engine.errors import DatabaseUnavailable
 from engine.model import InstanceFacts, StoredInstance, Study
 from engine.route import Decision, RouteOutcome, decide, decision_to_json, outcome_to_json
 from engine.spool import Spool
@@ -71,10 +72,16 @@ class Decider:
             self._wake.clear()
 
     async def decide_closed(self) -> int:
-        """Decide every closed revision; returns how many there were."""
+        """Decide every closed revision; returns how many there were. One that breaks stops no other."""
         closed = await self._database.read(lambda c: studies.revisions_in(c, "closed"))
         for revision in closed:
-            await self._decide(revision.study_id, revision.revision)
+            try:
+                await self._decide(revision.study_id, revision.revision)
+            except DatabaseUnavailable:
+                raise
+            except Exception:
+                where = {"study": revision.study_id, "revision": revision.revision}
+                logger.exception("a study could not be decided; trying again", extra={"pons": where})
         if closed:
             self._on_decided()
         return len(closed)
@@ -83,7 +90,8 @@ class Decider:
         study = await self.facts(study_id, revision)
         decision = await asyncio.to_thread(decide, study, self._table)
         now = self._clock.now()
-        await self._database.write(lambda c: self._record(c, study_id, study, decision, now))
+        if not await self._database.write(lambda c: self._record(c, study_id, study, decision, now)):
+            return
         logger.info(
             "study decided",
             extra={
@@ -146,7 +154,9 @@ class Decider:
 
     def _record(
         self, connection: Connection, study_id: int, study: Study, decision: Decision, now: float
-    ) -> None:
+    ) -> bool:
+        if not studies.awaits_decision(connection, study_id, study.revision):
+            return False  # another process was faster, or an earlier revision comes first
         work.record_decision(
             connection,
             study_id,
@@ -164,6 +174,7 @@ class Decider:
             studies.hold(connection, study_id, study.revision, reason, now)
         state = "held" if decision.verdict == "held" or reasons else "decided"
         studies.set_revision_state(connection, study_id, study.revision, state)
+        return True
 
     def _queue_study_deliveries(
         self, connection: Connection, study_id: int, study: Study, decision: Decision, now: float

@@ -27,14 +27,14 @@ from engine.channel import Job, Processor
 from engine.clock import Clock, at
 from engine.config import Table
 from engine.decide import Decider, enqueue_delivery
-from engine.errors import ProcessorFailed, TryAgain
+from engine.errors import DatabaseUnavailable, ProcessorFailed, TryAgain
 from engine.model import Algorithm, Artefact, Report, Result, ResultStatus, Study
 from engine.retry import next_attempt
 from engine.route import RouteOutcome, Sending, outcome_from_json
 from engine.settings import Retry
 from engine.spool import fsync_folder, write_durably
 from engine.store import studies, work
-from engine.store.database import Database
+from engine.store.database import Database, insist
 from engine.study_context import StudyContext, read_context
 from engine.transform import copy_instances
 
@@ -106,6 +106,11 @@ class Processing:
     async def _run_and_release(self, job: Any) -> None:
         try:
             await self.run_job(job)
+        except asyncio.CancelledError:  # the engine stops: the run did not count
+            await self._database.write(lambda c: work.release_job(c, job, self._clock.now()))
+            raise
+        except DatabaseUnavailable:
+            await insist(self._database, lambda c: work.release_job(c, job, self._clock.now()))
         except Exception as error:
             logger.exception("a job broke", extra={"pons": {"job": job.job_id, "attempt": job.attempts}})
             await self._give_back(job, type(error).__name__)
@@ -124,16 +129,17 @@ class Processing:
                 reason = f"processor {job.processor} could not be run: {what}"
                 studies.hold(connection, job.study_id, job.revision, reason, now)
 
-        await self._database.write(settle)
+        await insist(self._database, settle)
 
     async def run_job(self, job: Any) -> None:
         """Run one claimed job to its end and settle it."""
         outcomes = [outcome_from_json(one) for one in job.outcomes]
-        folder = self._work / job.job_id
+        folder = self._work / f"{job.job_id}-{job.fence}"  # never that of a stalled owner
         keeper = asyncio.create_task(self._keep_lease(job))
         try:
             study = await self._decider.facts(job.study_id, job.revision)
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            for earlier in self._work.glob(f"{job.job_id}*"):
+                await asyncio.to_thread(shutil.rmtree, earlier, ignore_errors=True)
             study = await asyncio.to_thread(_lay_out, study, outcomes[0], folder)
             context = await asyncio.to_thread(
                 read_context, study.stored, self._table.sites[study.site], study.revision
@@ -144,8 +150,9 @@ class Processing:
             result_id = str(uuid.uuid4())
             report = await asyncio.to_thread(self._keep_artefacts, report, folder / "out", result_id)
             now = self._clock.now()
-            await self._database.write(
-                lambda c: self._record(c, job, study, context, outcomes, report, result_id, now, failed)
+            await insist(
+                self._database,
+                lambda c: self._record(c, job, study, context, outcomes, report, result_id, now, failed),
             )
             self._on_result()
         finally:
@@ -156,7 +163,8 @@ class Processing:
         while True:
             await asyncio.sleep(LEASE / 3)
             due = self._clock.now() + LEASE
-            await self._database.write(partial(work.extend_job, job=job, due_at=due))
+            with contextlib.suppress(DatabaseUnavailable):  # it may be back before the lease ends
+                await self._database.write(partial(work.extend_job, job=job, due_at=due))
 
     async def _process(self, job: Any, study: Study, folder: Path) -> tuple[Report | None, str]:
         """The report, and why it is a failure report; no report when the job will run again."""
@@ -224,6 +232,7 @@ class Processing:
         now: float,
         failed: str,
     ) -> None:
+        studies.lock(connection, job.study_id)  # of two results at once, one must know of the other
         if not work.finish_job(connection, job, "failed" if failed else "done", now, detail=failed):
             return  # another owner took the job over; its result counts
         previous = work.latest_result(connection, job.study_id, job.lineage)

@@ -7,20 +7,35 @@ queries (`studies`, `work`, `deliveries`, …); what a dialect does its own way 
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, make_url
 
-from engine.errors import ConfigurationError
+from engine.errors import ConfigurationError, DatabaseUnavailable
 from engine.sections import EngineSettings
 from engine.store.postgres import PostgresDatabase
 from engine.store.sqlite import SqliteDatabase
 
 T = TypeVar("T")
 
-__all__ = ["Database", "PostgresDatabase", "SqliteDatabase", "exists", "is_shared", "locate", "open_database"]
+logger = logging.getLogger("pons.store")
+
+PAUSE = 0.5  # seconds between two tries to write down what must not be lost
+
+__all__ = [
+    "Database",
+    "PostgresDatabase",
+    "SqliteDatabase",
+    "exists",
+    "insist",
+    "is_shared",
+    "locate",
+    "open_database",
+]
 
 
 class Database(Protocol):
@@ -87,3 +102,17 @@ def open_database(url: URL) -> Database:
     if url.get_backend_name() == "sqlite":
         return SqliteDatabase(Path(url.database or ""))
     return PostgresDatabase(url)
+
+
+async def insist(database: Database, work: Callable[[Connection], T]) -> T:
+    """Write down what has happened already and cannot be taken back, however long the database is away.
+
+    For what a peer has answered or a processor has found. ``work`` must know by a fence when it has
+    been done: after a commit in doubt it is run again.
+    """
+    while True:
+        try:
+            return await database.write(work)
+        except DatabaseUnavailable as error:
+            logger.warning("the database is away; writing again", extra={"pons": {"reason": str(error)}})
+            await asyncio.sleep(PAUSE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Table, cast, func, select
+from sqlalchemy import ARRAY, BigInteger, Connection, Table, cast, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 
@@ -26,9 +26,11 @@ def serialise(connection: Connection, *names: str) -> None:
     For what no row stands for yet. Names are locked in one order, so two callers cannot block
     each other. On SQLite the one writer is enough.
     """
-    if is_shared(connection):
-        for key in sorted({_key(name) for name in names}):
-            connection.execute(select(func.pg_advisory_xact_lock(cast(key, BigInteger))))
+    if names and is_shared(connection):
+        keys = func.unnest(cast(sorted({_key(name) for name in names}), ARRAY(BigInteger))).column_valued(
+            "key"
+        )
+        connection.execute(select(func.pg_advisory_xact_lock(keys)))
 
 
 def _key(name: str) -> int:

@@ -1,6 +1,8 @@
 """Queries on studies, their instances and their revisions.
 
-Each function is one named statement or one small transaction; all take the connection first.
+Each function is one named statement or one small transaction; all take the connection first. Where
+several processes write, the study's row is what orders them: who adds to a study, closes, decides or
+files a result of it holds that row, and takes it before any lane.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, insert, or_, select, update
 
+from engine.store.dialect import insert_unless_there, serialise
 from engine.store.tables import holds, instances, revisions, studies
 
 
@@ -57,6 +60,7 @@ def record(connection: Connection, new: NewInstance, now: float, *, keep_version
 
     A duplicate is counted and changes nothing else: it does not reopen its study.
     """
+    serialise(connection, f"instance {new.site} {new.sop_instance_uid}")
     versions = known_versions(connection, new.site, new.sop_instance_uid)
     for version in versions:
         if version.sha256 == new.sha256:
@@ -88,39 +92,65 @@ def record(connection: Connection, new: NewInstance, now: float, *, keep_version
 
 
 def _open_study(connection: Connection, new: NewInstance, now: float) -> tuple[int, bool]:
-    row = connection.execute(
-        select(studies.c.id, studies.c.state, studies.c.opened_at).where(
-            studies.c.site == new.site, studies.c.study_instance_uid == new.study_instance_uid
-        )
-    ).one_or_none()
+    query = (
+        select(studies.c.id, studies.c.state, studies.c.opened_at, studies.c.last_at)
+        .where(studies.c.site == new.site, studies.c.study_instance_uid == new.study_instance_uid)
+        .with_for_update(key_share=True)
+    )
     latest = {
         "inbound": new.inbound,
         "calling_ae_title": new.calling_ae_title,
         "called_ae_title": new.called_ae_title,
         "remote_address": new.remote_address,
-        "last_at": now,
     }
+    row = connection.execute(query).one_or_none()
     if row is None:
-        made = connection.execute(
-            insert(studies).values(
-                site=new.site,
-                study_instance_uid=new.study_instance_uid,
-                state="receiving",
-                revision=0,
-                opened_at=now,
-                **latest,
-            )
+        insert_unless_there(
+            connection,
+            studies,
+            site=new.site,
+            study_instance_uid=new.study_instance_uid,
+            state="receiving",
+            revision=0,
+            duplicates=0,
+            opened_at=now,
+            last_at=now,
+            **latest,
         )
-        key = made.inserted_primary_key
-        assert key is not None
-        return int(key[0]), False
+        row = connection.execute(query).one()  # ours, or that of another process that was faster
     reopened = row.state == "stable"
     connection.execute(
         update(studies)
         .where(studies.c.id == row.id)
-        .values(state="receiving", opened_at=now if reopened else row.opened_at, **latest)
+        .values(
+            state="receiving",
+            opened_at=now if reopened else row.opened_at,
+            last_at=max(now, row.last_at),
+            **latest,
+        )
     )
     return int(row.id), reopened
+
+
+def lock(connection: Connection, study_id: int) -> Row[Any]:
+    """The study's row, ours until the transaction ends."""
+    return connection.execute(
+        select(studies).where(studies.c.id == study_id).with_for_update(key_share=True)
+    ).one()
+
+
+def awaits_decision(connection: Connection, study_id: int, revision: int) -> bool:
+    """Whether a closed revision is ours to decide; if so, nobody else can until the transaction ends.
+
+    Not while an earlier one is still undecided: what that one causes must come first.
+    """
+    lock(connection, study_id)
+    undecided = connection.execute(
+        select(func.min(revisions.c.revision)).where(
+            revisions.c.study_id == study_id, revisions.c.state == "closed"
+        )
+    ).scalar_one()
+    return bool(undecided == revision)
 
 
 def quiet_studies(connection: Connection, quiet_since: float, opened_before: float) -> Sequence[Any]:
@@ -144,7 +174,7 @@ def close_revision(
     ``on_late`` says what becomes of a revision after the first: ``rerun`` (closed, to be
     decided), ``hold`` (a person decides) or ``ignore`` (kept, nothing happens).
     """
-    study = connection.execute(select(studies).where(studies.c.id == study_id)).one()
+    study = lock(connection, study_id)
     if study.state != "receiving" or study.last_at > last_at:
         return None
     revision = study.revision + 1

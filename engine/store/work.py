@@ -7,7 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
+from engine.store.studies import hold
 from engine.store.tables import decisions, jobs, results
+
+CRASHES = 3  # runs of one job that an engine did not survive before a person is asked
 
 
 def record_decision(
@@ -68,27 +71,52 @@ def queue_job(
 
 
 def claim_job(connection: Connection, owner: str, now: float, lease: float) -> Row[Any] | None:
-    """Take the job that is due longest, a crashed owner's included; None when there is none."""
-    row = connection.execute(
-        select(jobs.c.job_id, jobs.c.fence)
-        .where(jobs.c.state.in_(("queued", "running")), jobs.c.due_at <= now)
-        .order_by(jobs.c.due_at, jobs.c.queued_at)
-        .limit(1)
-    ).one_or_none()
-    if row is None:
-        return None
-    connection.execute(
-        update(jobs)
-        .where(jobs.c.job_id == row.job_id)
-        .values(
-            state="running",
-            owner=owner,
-            fence=row.fence + 1,
-            due_at=now + lease,
-            attempts=jobs.c.attempts + 1,
+    """Take the job that is due longest, a crashed owner's included; None when there is none.
+
+    A job that is due while *running* has outlived its engine. One that did so `CRASHES` times is what
+    ends them, and is left for a person.
+    """
+    while True:
+        row = connection.execute(
+            select(jobs)
+            .where(jobs.c.state.in_(("queued", "running")), jobs.c.due_at <= now)
+            .order_by(jobs.c.due_at, jobs.c.queued_at)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        ).one_or_none()
+        if row is None:
+            return None
+        crashes = row.crashes + (row.state == "running")
+        mine = jobs.c.job_id == row.job_id
+        if crashes >= CRASHES:
+            reason = f"processor {row.processor} was given up: the engine ended {crashes} times while it ran"
+            connection.execute(
+                update(jobs)
+                .where(mine)
+                .values(
+                    state="failed",
+                    owner=None,
+                    fence=row.fence + 1,
+                    crashes=crashes,
+                    finished_at=now,
+                    detail=reason,
+                )
+            )
+            hold(connection, row.study_id, row.revision, reason, now)
+            continue
+        connection.execute(
+            update(jobs)
+            .where(mine)
+            .values(
+                state="running",
+                owner=owner,
+                fence=row.fence + 1,
+                due_at=now + lease,
+                attempts=row.attempts + 1,
+                crashes=crashes,
+            )
         )
-    )
-    return connection.execute(select(jobs).where(jobs.c.job_id == row.job_id)).one()
+        return connection.execute(select(jobs).where(mine)).one()
 
 
 def finish_job(
@@ -119,9 +147,21 @@ def extend_job(connection: Connection, job: Row[Any], due_at: float) -> bool:
     return bool(done.rowcount == 1)
 
 
+def release_job(connection: Connection, job: Row[Any], now: float) -> None:
+    """Give a claimed job back, due at once, as if it had not been claimed."""
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.job_id == job.job_id, jobs.c.owner == job.owner, jobs.c.fence == job.fence)
+        .values(state="queued", owner=None, due_at=now, attempts=job.attempts - 1)
+    )
+
+
 def free_jobs(connection: Connection, now: float) -> None:
-    """At the start of the only process on this database: no lease of an earlier one counts."""
-    connection.execute(update(jobs).where(jobs.c.state == "running").values(state="queued", due_at=now))
+    """At the start of the only process on this database: no lease of an earlier one counts.
+
+    They stay *running*: `claim_job` counts that their engine did not survive them.
+    """
+    connection.execute(update(jobs).where(jobs.c.state == "running").values(due_at=now))
 
 
 def latest_result(connection: Connection, study_id: int, lineage: str) -> Row[Any] | None:
