@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from engine.store import deliveries, look, work
+from engine.store import deliveries, look, trail, work
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ def tell(connection: Connection, study: Any) -> list[Event]:
     events += _decisions(connection, study)
     events += _work(connection, study)
     events += _deliveries(connection, study)
+    events += _people(connection, study)
     return sorted(events, key=lambda event: event.at)
 
 
@@ -121,4 +122,13 @@ def _deliveries(connection: Connection, study: Any) -> list[Event]:
             events.append(Event(row.finished_at, "superseded", f"{name}: {row.reason}"))
         if row.state == "dead":
             events.append(Event(row.finished_at, "dead", f"{name}: {row.reason}"))
+    return events
+
+
+def _people(connection: Connection, study: Any) -> list[Event]:
+    """What people did to it, and why."""
+    events = []
+    for row in trail.of_study(connection, study):
+        why = f": {row.detail['reason']}" if row.detail.get("reason") else ""
+        events.append(Event(row.at, "person", f"{row.action}, {row.subject}, by {row.actor}{why}"))
     return events

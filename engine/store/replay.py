@@ -54,7 +54,7 @@ class Selection:
         return {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in asdict(self).items()
-            if value
+            if value not in (None, ())
         }
 
 
