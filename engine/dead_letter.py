@@ -49,6 +49,7 @@ def discard(connection: Connection, ids: Sequence[str], now: float, *, actor: st
         )
         if changed.rowcount != 1:  # sent again by somebody else at this moment
             raise PonsError(f"delivery {row.delivery_id} is no dead letter any more")
+    for row in rows:
         append_event(
             connection,
             now,

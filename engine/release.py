@@ -59,22 +59,24 @@ def release(
         if stage is not None and hold.study_id not in taken_up:
             taken_up.add(hold.study_id)
             take_up(connection, studies.study(connection, hold.study_id), stage, now)
-        append_event(
-            connection,
-            now,
-            actor=actor,
-            action="hold released",
-            subject=f"hold {hold.id}",
-            detail={
-                "reason": reason,
-                "study": step.study,
-                "held for": hold.reason,
-                "then": stage.value if stage else "nothing",
-            },
-        )
     for study_id, revision in {(step.row.study_id, step.row.revision) for step, _ in steps}:
         if study_id not in taken_up:
             _settle_revision(connection, study_id, revision)
+    for step, stage in steps:
+        if not step.left_out:
+            append_event(
+                connection,
+                now,
+                actor=actor,
+                action="hold released",
+                subject=f"hold {step.id}",
+                detail={
+                    "reason": reason,
+                    "study": step.study,
+                    "held for": step.row.reason,
+                    "then": stage.value if stage else "nothing",
+                },
+            )
     return [step for step, _ in steps]
 
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import Connection
 
+from engine.audit import append_event
 from engine.catalog import Catalog
 from engine.clock import SteadyClock, at
 from engine.commands.desk import AsJson, TablePath, opened, read, show, who, write
@@ -130,6 +131,18 @@ def export_result(
         content = export.export(result)
     except (OSError, ValueError):  # the result's id is enough to find it
         raise PonsError(f"result {result_id}: an artefact is missing or was changed on the disk") from None
+    now = SteadyClock().now()
+    write(  # on the trail before anybody has it
+        loaded,
+        lambda c: append_event(
+            c,
+            now,
+            actor=who(),
+            action="result exported",
+            subject=f"result {result_id}",
+            detail={"format": format_, "to": "standard output" if out is None else "a file"},
+        ),
+    )
     if out is None:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()

@@ -141,6 +141,19 @@ def test_an_export_goes_to_standard_output_or_into_a_private_file(house: House) 
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
 
 
+def test_an_export_is_on_the_audit_trail_without_the_patient(house: House) -> None:
+    house.run("export", ID, "--format", "csv", "--out", str(house.folder / "result.csv"))
+    listed = CliRunner().invoke(cli.app, ["audit", "--json", "--table", house.table])
+    (event,) = json.loads(listed.output)
+    assert (event["action"], event["subject"]) == ("result exported", f"result {ID}")
+    assert event["detail"] == {"format": "csv", "to": "a file"}
+    assert "uid " in event["actor"]
+    assert not [word for word in PATIENT if word in listed.output]
+    house.refused("export", "nobody", "--format", "csv")
+    listed = CliRunner().invoke(cli.app, ["audit", "--json", "--table", house.table])
+    assert len(json.loads(listed.output)) == 1, "nothing left the house"
+
+
 def test_an_unknown_format_names_those_there_are(house: House) -> None:
     said = house.run("export", ID, "--format", "docx", expect=2)
     assert "no format 'docx'" in said
