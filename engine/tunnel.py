@@ -85,7 +85,17 @@ def kit(table: Table, folder: TunnelFolder, register: Register, site: Site, priv
     hub = Hub(folder.hub_public_key(), table.tunnel.endpoint, called_ports(table))
     forwards = [parse_forward(port, target) for port, target in site.forwards]
     psk = folder.preshared_key(site.key)
-    return make_kit(entry, register.block, hub, psk, forwards, private_key=private_key, site_name=site.name)
+    called = {one.port for one in reach(table) if str(one.address) == entry.ipv4}
+    return make_kit(
+        entry,
+        register.block,
+        hub,
+        psk,
+        forwards,
+        own_ports=sorted(called - {one.port for one in forwards}),
+        private_key=private_key,
+        site_name=site.name,
+    )
 
 
 def disagreements(table: Table, register: Register) -> Iterator[tuple[str, str]]:

@@ -27,6 +27,7 @@ pytest_plugins = [
     "tests.peers.fhir",
     "tests.peers.webhook",
     "tests.e2e.engine",
+    "tests.tunnel.rig",
 ]
 
 REAL_STUDY_ZIP = ROOT.parent / "shared" / "data" / "dti" / "dti-4-slices.zip"

@@ -30,20 +30,24 @@ def make_kit(
     preshared_key: str,
     forwards: Sequence[Forward] = (),
     *,
+    own_ports: Sequence[int] = (),
     private_key: str = "",
     site_name: str = "",
 ) -> Kit:
     """The kit of a site.
 
     Args:
+        own_ports: what the hub calls on the site's own machine, where nothing is forwarded.
         private_key: only where the site cannot make its own key.
         site_name: what people call the site; its key when empty.
     """
     configuration = render_site(site, block, hub, preshared_key, private_key=private_key)
     files = {
         "pons0.conf": configuration.encode(),
-        "pons-site.nft": render_forwards(site, block, hub, forwards).encode(),
-        "README.txt": _instructions(site, block, hub, forwards, bool(private_key), site_name).encode(),
+        "pons-site.nft": render_forwards(site, block, hub, forwards, own_ports=own_ports).encode(),
+        "README.txt": _instructions(
+            site, block, hub, forwards, own_ports, bool(private_key), site_name
+        ).encode(),
     }
     if private_key:
         files["pons0.svg"] = _qr(configuration)
@@ -59,13 +63,18 @@ def _qr(text: str) -> bytes:
 
 
 def _instructions(
-    site: SiteTunnel, block: Block, hub: Hub, forwards: Sequence[Forward], has_key: bool, site_name: str
+    site: SiteTunnel,
+    block: Block,
+    hub: Hub,
+    forwards: Sequence[Forward],
+    own_ports: Sequence[int],
+    has_key: bool,
+    site_name: str,
 ) -> str:
     host, _, port = hub.endpoint.rpartition(":")
-    inside = (
-        "\n".join(f"     {site.ipv4}:{one.port} -> {one.to}:{one.to_port}" for one in forwards)
-        or "     none: nothing inside is reached by the tunnel"
-    )
+    called = [f"{site.ipv4}:{one.port} -> {one.to}:{one.to_port}" for one in forwards]
+    called += [f"{site.ipv4}:{port}, on the gateway itself" for port in sorted(own_ports)]
+    inside = "\n".join(f"     {one}" for one in called or ["none: nothing inside is reached by the tunnel"])
     outside = "\n".join(f"     {block.hub_ipv4}:{one.port}  {one.purpose}" for one in hub.ports)
     echo = next((one.port for one in hub.ports if one.purpose.startswith("DICOM C-STORE")), None)
     echoscu = f"  echoscu {block.hub_ipv4} {echo}  (DCMTK)\n" if echo is not None else ""

@@ -112,9 +112,14 @@ def render_forwards(
     hub: Hub,
     forwards: Sequence[Forward],
     *,
+    own_ports: Sequence[int] = (),
     interface: str = "pons0",
 ) -> str:
-    """The site gateway's nftables rules: in by the forwards, out to the hub, nothing else."""
+    """The site gateway's nftables rules: in by the forwards, out to the hub, nothing else.
+
+    Args:
+        own_ports: TCP ports that the hub may call on this machine itself, where the PACS is on it.
+    """
     name = checked_interface(interface)
     inward = "\n".join(
         f'\t\tiifname "{name}" ip daddr {site.ipv4} tcp dport {one.port} dnat ip to {one.to}:{one.to_port}'
@@ -126,6 +131,8 @@ def render_forwards(
         f" dnat ip to {block.hub_ipv4}:{one.port}"
         for one in sorted(hub.ports, key=lambda one: one.port)
     )
+    listed = ", ".join(map(str, sorted(own_ports)))
+    own = f'\t\tiifname "{name}" tcp dport {{ {listed} }} accept\n' if listed else ""
     return f"""\
 # Gateway of site {site.site}: what comes by the tunnel reaches the systems named here and no others.
 table ip pons_site
@@ -158,7 +165,7 @@ table ip pons_site {{
 	chain input {{
 		type filter hook input priority filter; policy accept;
 		iifname "{name}" ct state established,related accept
-		iifname "{name}" icmp type echo-request limit rate 5/second accept
+{own}		iifname "{name}" icmp type echo-request limit rate 5/second accept
 		iifname "{name}" counter drop
 	}}
 }}

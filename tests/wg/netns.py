@@ -60,7 +60,9 @@ class Machine:
             self.argv(*command), input=stdin, capture_output=True, text=True, timeout=timeout, check=False
         )
         said = done.stdout + done.stderr
-        assert expect is None or done.returncode == expect, f"{self.name}: {command}: {done.returncode}\n{said}"
+        assert expect is None or done.returncode == expect, (
+            f"{self.name}: {command}: {done.returncode}\n{said}"
+        )
         return said
 
     def reaches(self, address: str, port: int, timeout: float = 2.0) -> bool:

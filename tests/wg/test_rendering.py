@@ -45,6 +45,7 @@ RENDERED: dict[str, Callable[[], str]] = {
     "site-with-key.conf": lambda: render_site(SITE, BLOCK, HUB, PSK, private_key=PRIVATE),
     "site.nft": lambda: render_forwards(SITE, BLOCK, HUB, FORWARDS),
     "site-without-forwards.nft": lambda: render_forwards(SITE, BLOCK, HUB, ()),
+    "site-own-ports.nft": lambda: render_forwards(SITE, BLOCK, HUB, (), own_ports=(2575, 104)),
     "README.txt": lambda: (
         make_kit(SITE, BLOCK, HUB, PSK, FORWARDS, site_name="St. Mary's").files["README.txt"].decode()
     ),

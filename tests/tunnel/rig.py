@@ -1,0 +1,247 @@
+"""A hub with its engine and two hospitals with a tunnel each, in network namespaces.
+
+The hospitals' ends are set up as a hospital's people would: from the kit that `pons site export` writes, by
+wg-quick and nft, the private key made there. The engine is `pons run`, the hub's end `pons tunnel watch`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.peers.dcmtk import read_storescu_output
+from tests.peers.process import binary, wait_until
+from tests.wg.netns import Machine, Network, network
+
+PONS = str(Path(sys.executable).with_name("pons"))
+HUB = "100.64.0.1"
+DICOM, HTTP, HL7 = 11112, 8080, 2575
+ADDRESSES = {"a": "100.64.0.2", "b": "100.64.0.3"}
+USERSPACE = {"WG_QUICK_USERSPACE_IMPLEMENTATION": "wireguard-go"}
+
+
+class Rig:
+    """The whole arrangement."""
+
+    def __init__(self, net: Network, folder: Path) -> None:
+        self.net = net
+        self.folder = folder
+        self.hub = net["hub"]
+        self.table = folder / "routes.yaml"
+        self._engine: subprocess.Popen[bytes] | None = None
+        self._watch: subprocess.Popen[bytes] | None = None
+        self.argv_seen: list[str] = []
+
+    # ── the hub ──
+
+    def write_table(self, sites: Mapping[str, Mapping[str, Any]] | None = None, **engine: Any) -> None:
+        """The hub's table: each site's studies are judged, and their SR and ORU go back into its tunnel."""
+        sites = sites or {key: {"tunnel": address} for key, address in ADDRESSES.items()}
+        outbound, routes = {}, []
+        for key, site in sites.items():
+            common = {"site": key, "host": site["tunnel"], "retry": {"first": "300ms", "cap": "1s"}}
+            outbound[f"{key}-pacs"] = {
+                **common,
+                "type": "dicom_sr",
+                "port": 104,
+                "ae_title": f"{key}-PACS".upper(),
+            }
+            outbound[f"{key}-his"] = {**common, "type": "hl7_oru", "port": HL7}
+            routes.append(
+                {
+                    "name": f"studies of {key}",
+                    "match": {"site": key},
+                    "process": "dti-qc",
+                    "deliver": [f"{key}-pacs", f"{key}-his"],
+                }
+            )
+        self.table.write_text(
+            yaml.safe_dump(
+                {
+                    "version": 1,
+                    "engine": {"http": f"{HUB}:{HTTP}", "data": "data", **engine},
+                    "assembly": {"stable_after": "2s"},
+                    "tunnel": {
+                        "endpoint": f"{self.hub.address}:51820",
+                        "interface": self.hub.interface,
+                    },
+                    "sites": {
+                        key: {"ae_titles": [f"{key}-MR".upper()], **site} for key, site in sites.items()
+                    },
+                    "inbound": {
+                        "pacs": {"type": "c_store", "listen": f"{HUB}:{DICOM}"},
+                        "web": {"type": "stow_rs"},
+                    },
+                    "processors": {"dti-qc": {"type": "quality_control"}},
+                    "outbound": outbound,
+                    "routes": routes,
+                },
+                sort_keys=False,
+            )
+        )
+
+    def pons(self, *arguments: str, expect: int = 0) -> str:
+        """A command of the hub's operator."""
+        return self.hub.run(PONS, *arguments, "--table", str(self.table), expect=expect, timeout=60)
+
+    def json(self, *arguments: str) -> Any:
+        """The same with --json."""
+        return json.loads(self.pons(*arguments, "--json"))
+
+    def start_tunnel(self) -> None:
+        """The hub's end, kept by its service."""
+        log = self.folder / "tunnel.log"
+        before = log.read_text().count("is up") if log.exists() else 0
+        self._watch = self.hub.start(
+            PONS, "tunnel", "watch", "--every", "0.2", "--table", str(self.table), log=log
+        )
+        wait_until(lambda: log.read_text().count("is up") > before, "the hub's interface", 60)
+
+    def stop_tunnel(self) -> None:
+        """End the service; the interface stays."""
+        assert self._watch is not None
+        self._watch.terminate()
+        assert self._watch.wait(30) == 0
+        self._watch = None
+
+    def start_engine(self) -> None:
+        """`pons run` until it is ready."""
+        log = self.folder / "engine.log"
+        self._engine = self.hub.start(PONS, "run", "--table", str(self.table), log=log)
+        wait_until(lambda: self.hub.reaches(HUB, HTTP), "the engine", 60)
+
+    def stop_engine(self) -> None:
+        """SIGTERM, and a clean end."""
+        assert self._engine is not None
+        self._engine.terminate()
+        assert self._engine.wait(60) == 0
+        self._engine = None
+
+    # ── the hospitals ──
+
+    def site(self, key: str) -> Machine:
+        return self.net[key]
+
+    def join(self, key: str) -> None:
+        """A hospital's people set their end up by the kit, with a key of their own."""
+        machine, home = self.net[key], self.folder / f"site-{key}"
+        home.mkdir(mode=0o700, exist_ok=True)
+        self.pons("site", "add", key)
+        self.new_key(key)
+        self.pons("site", "export", key, "--out", str(home / "kit"))
+        self.site_up(key)
+        assert machine.interface
+
+    def new_key(self, key: str) -> str:
+        """Make a private key at the site and send its public key; the private one's text."""
+        machine, home = self.net[key], self.folder / f"site-{key}"
+        private = machine.run("wg", "genkey").strip()
+        public = machine.run("wg", "pubkey", stdin=private).strip()
+        self.pons("site", "enrol", key, "--public-key", public)
+        file = home / "private.key"
+        file.touch(mode=0o600)
+        file.write_text(private + "\n")
+        return private
+
+    def site_up(self, key: str) -> None:
+        """wg-quick up, as the kit says; only names and paths are this rig's."""
+        machine, home = self.net[key], self.folder / f"site-{key}"
+        text = (home / "kit" / "pons0.conf").read_text()
+        text = text.replace("/etc/wireguard/pons0.key", str(home / "private.key"))
+        text = text.replace("/etc/wireguard/pons-site.nft", str(home / f"{machine.interface}.nft"))
+        rules = (home / "kit" / "pons-site.nft").read_text().replace('"pons0"', f'"{machine.interface}"')
+        (home / f"{machine.interface}.nft").write_text(rules)
+        configuration = home / f"{machine.interface}.conf"
+        configuration.touch(mode=0o600)
+        configuration.write_text(text)
+        machine.run("env", *[f"{k}={v}" for k, v in USERSPACE.items()], "wg-quick", "up", str(configuration))
+
+    def heard(self, key: str) -> bool:
+        """Whether the hub has had a handshake of the site lately."""
+        rows = self.json("tunnel", "status")
+        return any(row["site"] == key and row["alive"] == "yes" for row in rows)
+
+    def meet(self, key: str) -> None:
+        """One packet from the site, which makes the session."""
+        wait_until(
+            lambda: "bytes from" in self.net[key].run("ping", "-c1", "-W1", HUB, expect=None),
+            f"an answer from the hub to {key}",
+            30,
+        )
+
+    def receive(self, key: str, address: str | None = None) -> tuple[Path, Path]:
+        """Start the hospital's PACS and HIS; the folders they file in."""
+        machine, home = self.net[key], self.folder / f"site-{key}"
+        pacs, his = home / "pacs", home / "his"
+        for folder in (pacs, his):
+            folder.mkdir(exist_ok=True)
+        listen = address or ADDRESSES[key]
+        machine.start(
+            binary("storescp", "dcmtk"), "-aet", f"{key}-PACS".upper(), "-od", str(pacs), "+B", "--fork",
+            "-dhl", "104", log=home / "pacs.log", env={"TCP_NODELAY": "1"},
+        )  # fmt: skip
+        script = str(Path(__file__).with_name("his.py"))
+        machine.start(sys.executable, script, "0.0.0.0", str(HL7), str(his), log=home / "his.log")
+        wait_until(lambda: machine.reaches(listen, 104) and machine.reaches(listen, HL7), "PACS and HIS", 30)
+        return pacs, his
+
+    def storescu(
+        self, key: str, files: Sequence[Path], *, calling: str = "", expect: int | None = 0, to: str = HUB
+    ) -> dict[str, str]:
+        """Send by C-STORE from a hospital; file name to the status that the engine answered."""
+        said = self.net[key].run(
+            "env", "TCP_NODELAY=1", binary("storescu", "dcmtk"), "-v", "-aet", calling or f"{key}-MR".upper(),
+            "-aec", "PONS", to, str(DICOM), *map(str, files), expect=expect, timeout=180,
+        )  # fmt: skip
+        return read_storescu_output(said)
+
+    def deliveries(self) -> dict[str, list[str]]:
+        """Destination to the states of its deliveries."""
+        found: dict[str, list[str]] = {}
+        for row in self.json("deliveries"):
+            found.setdefault(row["destination"], []).append(row["state"])
+        return found
+
+    def metrics(self) -> dict[str, float]:
+        """The engine's samples, as a hub's monitoring reads them."""
+        text = self.hub.run("curl", "-s", "-m", "5", f"http://{HUB}:{HTTP}/metrics")
+        return {k: float(v) for k, _, v in (line.rpartition(" ") for line in text.splitlines()) if k}
+
+    def log_text(self) -> str:
+        """All that the hub's processes have said."""
+        return "".join(
+            path.read_text(errors="replace")
+            for path in (self.folder / "engine.log", self.folder / "tunnel.log")
+        )
+
+
+@contextlib.contextmanager
+def rig(folder: Path, *machines: str) -> Iterator[Rig]:
+    """A hub and some machines; nothing is set up yet."""
+    with network("hub", *machines) as net:
+        yield Rig(net, folder)
+
+
+@pytest.fixture(scope="module")
+def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """Hub and engine, sites a and b in their tunnels with PACS and HIS, and an outsider."""
+    with rig(tmp_path_factory.mktemp("tunnels"), "a", "b", "outside") as made:
+        made.write_table()
+        for key in ADDRESSES:
+            made.join(key)
+        made.start_tunnel()
+        made.start_engine()
+        for key in ADDRESSES:
+            made.receive(key)
+            made.meet(key)
+        yield made
+        made.stop_engine()
+        made.stop_tunnel()
