@@ -144,6 +144,9 @@ class DurableIntake:
 
         def record(connection: Connection) -> studies.Recorded:
             recorded = studies.record(connection, new, now, keep_versions=self._keep_versions)
+            # The study's row is ours now: retention, which takes files away under it, is done or waits.
+            if recorded.outcome != "conflict" and not self._spool.holds(path, new.size):
+                raise Busy("earlier instances of the study were being removed at this moment")
             if recorded.outcome in ("version", "conflict"):
                 append_event(
                     connection,

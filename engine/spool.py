@@ -3,7 +3,8 @@
 Enter: the bytes of one DICOM Part 10 file, in pieces, in order. Leave: a file under
 `instances/<site>/<study>/` that survives a power cut, and the digest of its data set. A landing
 is a file in `landing/<process>/` that nobody else can see; it becomes an instance by fsync, rename
-and fsync of the directory. Each process keeps its landing folder locked while it lives, so what lies
+and fsync of the directory. A study's folder may be taken away by retention while an instance arrives:
+then it is made again. Each process keeps its landing folder locked while it lives, so what lies
 in one that is not locked belonged to a crash and goes.
 
 Two Part 10 files may carry the same data set under different file meta (another sending AE title,
@@ -28,6 +29,7 @@ from pathlib import Path
 
 from engine.errors import Busy, Rejected, RejectedReason
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _META_START = struct.Struct("<128x4s4s2sHI")  # preamble, DICM, (0002,0000), "UL", 4, group length
 
@@ -59,7 +61,7 @@ class FileLanding:
             while rest:
                 rest = rest[os.write(self._file, rest) :]
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in FULL:
                 raise Busy("no space is left for instances", storage_full=True) from None
             raise
         self._size += len(view)
@@ -171,28 +173,47 @@ class Spool:
         try:
             return FileLanding(self._landing / uuid.uuid4().hex, self._max_instance)
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE):
-                raise Busy(f"a landing cannot be opened: {error.strerror}") from None
+            if error.errno in (*FULL, errno.EMFILE, errno.ENFILE):
+                full = error.errno in FULL
+                raise Busy(f"a landing cannot be opened: {error.strerror}", storage_full=full) from None
             raise
 
     def keep(self, landing: FileLanding, site: str, study_instance_uid: str, sop_instance_uid: str) -> str:
         """Make a landing an instance: durable bytes under a durable name.
 
         Returns the path below the instances folder. Keeping the same content again is harmless.
-        Blocks for the syncs; run it in a worker thread.
+        Blocks for the syncs; run it in a worker thread. Raises Busy when the disk is full, or when
+        retention took the folder away at this very moment.
         """
         for uid in (study_instance_uid, sop_instance_uid):
             if not _UID.fullmatch(uid):  # it becomes part of a path
                 raise Rejected(RejectedReason.INVALID_UID, "a UID is malformed")
         digest = landing.sha256()
-        landing.sync()
-        landing.close()
         folder = self.instances / site / study_instance_uid
-        self._make_folder(folder)
         name = f"{sop_instance_uid}-{digest[:16]}.dcm"
-        landing.path.rename(folder / name)
-        fsync_folder(folder)
+        try:
+            landing.sync()
+            landing.close()
+            self._name(landing.path, folder, name)
+        except OSError as error:
+            if error.errno in FULL:
+                raise Busy("no space is left for instances", storage_full=True) from None
+            raise
         return f"{site}/{study_instance_uid}/{name}"
+
+    def _name(self, landed: Path, folder: Path, name: str) -> None:
+        for _ in range(3):
+            self._make_folder(folder)
+            try:
+                landed.rename(folder / name)
+                fsync_folder(folder)
+            except FileNotFoundError:
+                self._forget_folder(folder)
+                if not landed.exists():
+                    break  # it was in the folder that went
+            else:
+                return
+        raise Busy("earlier instances of the study are being removed at this moment")
 
     def path(self, relative: str) -> Path:
         """Where the bytes of a recorded instance are."""
@@ -209,6 +230,14 @@ class Spool:
         """Remove bytes that were never recorded."""
         self.path(relative).unlink(missing_ok=True)
 
+    def move_away(self, relative: str, trash: Path) -> None:
+        """Take a study's whole folder away, by one rename; harmless when there is none."""
+        folder = self.instances / relative
+        with self._lock:
+            self._known.discard(folder)
+            with contextlib.suppress(FileNotFoundError):
+                folder.rename(trash)
+
     def _make_folder(self, folder: Path) -> None:
         with self._lock:
             if folder in self._known:
@@ -220,6 +249,10 @@ class Spool:
             if len(self._known) > 10_000:
                 self._known.clear()
             self._known.add(folder)
+
+    def _forget_folder(self, folder: Path) -> None:
+        with self._lock:
+            self._known.discard(folder)
 
 
 def _own_folder(parent: Path) -> tuple[Path, int]:

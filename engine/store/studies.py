@@ -16,6 +16,9 @@ from sqlalchemy import Connection, Row, and_, func, insert, or_, select, update
 from engine.store.dialect import insert_unless_there, serialise
 from engine.store.tables import holds, instances, revisions, studies
 
+LATE = "instances arrived after the study was stable"
+REMOVED = "earlier instances were removed by retention"
+
 
 @dataclass(frozen=True, slots=True)
 class NewInstance:
@@ -64,12 +67,9 @@ def record(connection: Connection, new: NewInstance, now: float, *, keep_version
     versions = known_versions(connection, new.site, new.sop_instance_uid)
     for version in versions:
         if version.sha256 == new.sha256:
-            connection.execute(
-                update(studies)
-                .where(studies.c.id == version.study_id)
-                .values(duplicates=studies.c.duplicates + 1)
-            )
-            return Recorded(version.study_id, "duplicate")
+            if _count_duplicate(connection, version):
+                return Recorded(version.study_id, "duplicate")
+            versions = ()  # retention was faster
     if versions and not keep_versions:
         return Recorded(versions[0].study_id, "conflict")
     study_id, late = _open_study(connection, new, now)
@@ -89,6 +89,20 @@ def record(connection: Connection, new: NewInstance, now: float, *, keep_version
         )
     )
     return Recorded(study_id, "version" if versions else "new", late)
+
+
+def _count_duplicate(connection: Connection, version: Row[Any]) -> bool:
+    """Count an instance that came again; False when retention has removed it since it was seen."""
+    connection.execute(
+        update(studies).where(studies.c.id == version.study_id).values(duplicates=studies.c.duplicates + 1)
+    )
+    # Only now is the study's row ours.
+    still = connection.execute(
+        select(instances.c.id).where(
+            instances.c.path == version.path, instances.c.study_id == version.study_id
+        )
+    )
+    return still.first() is not None
 
 
 def _open_study(connection: Connection, new: NewInstance, now: float) -> tuple[int, bool]:
@@ -172,7 +186,8 @@ def close_revision(
     """Close the open revision; None when an instance arrived since ``last_at`` was read.
 
     ``on_late`` says what becomes of a revision after the first: ``rerun`` (closed, to be
-    decided), ``hold`` (a person decides) or ``ignore`` (kept, nothing happens).
+    decided), ``hold`` (a person decides) or ``ignore`` (kept, nothing happens). One whose earlier
+    instances retention has removed is held in any case: it must not be decided as if it were whole.
     """
     study = lock(connection, study_id)
     if study.state != "receiving" or study.last_at > last_at:
@@ -203,13 +218,15 @@ def close_revision(
         select(func.count()).select_from(instances).where(*_members(study_id, revision))
     ).scalar_one()
     state = "closed" if revision == 1 else {"rerun": "closed", "hold": "held", "ignore": "ignored"}[on_late]
+    if study.purged_at is not None:
+        state = "held"
     connection.execute(
         insert(revisions).values(
             study_id=study_id, revision=revision, state=state, closed_at=now, why=why, instances=count
         )
     )
     if state == "held":
-        hold(connection, study_id, revision, "instances arrived after the study was stable", now)
+        hold(connection, study_id, revision, LATE if study.purged_at is None else REMOVED, now)
     connection.execute(
         update(studies).where(studies.c.id == study_id).values(state="stable", revision=revision)
     )
