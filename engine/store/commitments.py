@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, null, select, update
+from sqlalchemy import ColumnElement, Connection, Row, insert, null, select, update
 
 from engine.model import CommitmentReport
-from engine.store import lanes
+from engine.store import lane_rows, waiting
+from engine.store.dialect import serialise
 from engine.store.tables import commitments, deliveries, studies
 
 BACKOFF = (60.0, 600.0)
@@ -99,17 +100,14 @@ def settle_reported(connection: Connection, delivery_id: str, now: float) -> Non
     Any report since it was queued, or replayed, that commits to all of it ends it, also a dead letter:
     every attempt asked for the same instances. A denial counts while it is what the delivery waits for.
     """
-    seq = connection.execute(
-        select(deliveries.c.seq).where(deliveries.c.delivery_id == delivery_id)
-    ).scalar_one()
-    row, _ = lanes.hold(connection, seq, now)
+    row, lane = _hold(connection, deliveries.c.delivery_id == delivery_id, now)
     reports = [
         one
         for one in of_delivery(connection, delivery_id)
         if one.reported_at is not None and one.reported_at >= row.age_from
     ]
     if any(one.state == "committed" for one in reports):
-        lanes.finish(connection, row.seq, now, state="delivered", reason="stored and committed")
+        _finish(connection, row, lane, now, state="delivered", reason="stored and committed")
         return
     denials = [one for one in reports if one.state == "failed"]
     if row.state != "waiting" or not denials or denials[-1].transaction_uid != row.transaction_uid:
@@ -122,7 +120,7 @@ def settle_reported(connection: Connection, delivery_id: str, now: float) -> Non
     )
     if len(denials) >= REFUSED_AFTER:
         reason = f"{reason}; denied {len(denials)} times"
-        lanes.finish(connection, row.seq, now, state="dead", reason=reason)
+        _finish(connection, row, lane, now, state="dead", reason=reason)
         return
     connection.execute(
         update(commitments)
@@ -157,7 +155,7 @@ def expire(
 
 
 def _ask_again(connection: Connection, due: Any, now: float, give_up_after: Mapping[str, float]) -> bool:
-    row, _ = lanes.hold(connection, due.seq, now)
+    row, lane = _hold(connection, deliveries.c.seq == due.seq, now)
     if row.state != "waiting" or row.transaction_uid != due.transaction_uid:
         return False  # a report, or another engine, was quicker
     reason = row.reason
@@ -172,17 +170,42 @@ def _ask_again(connection: Connection, due: Any, now: float, give_up_after: Mapp
         reason = "the peer has not reported in time whether it commits"
     age = give_up_after.get(row.destination)
     if age is not None and now >= row.age_from + age:
-        return lanes.finish(connection, row.seq, now, state="dead", reason=f"gave up: {reason}")
+        _finish(connection, row, lane, now, state="dead", reason=f"gave up: {reason}")
+        return True
     connection.execute(
         update(deliveries).where(deliveries.c.seq == row.seq).values(reason=f"{reason}; it is asked again")
     )
-    lanes.requeue(connection, [row.seq], now)
+    waiting.requeue(connection, [row.seq], now)
     return True
 
 
 def reasons(failed: Mapping[str, int]) -> str:
     """The Failure Reasons of a report, for people."""
     return ", ".join(_REASONS.get(code, f"{code:04X}") for code in sorted(set(failed.values())))
+
+
+def _hold(connection: Connection, which: ColumnElement[bool], now: float) -> tuple[Any, Any]:
+    """A delivery and its lane, ours until the transaction ends, locked in the order that all keep to."""
+    row = connection.execute(select(deliveries).where(which)).one()
+    serialise(connection, waiting.after(row.study_id))
+    lane = lane_rows.lock(connection, row.destination, row.order_key, now)
+    return connection.execute(select(deliveries).where(which).with_for_update()).one(), lane
+
+
+def _finish(connection: Connection, row: Any, lane: Any, now: float, *, state: str, reason: str) -> None:
+    """End a delivery between its attempts, unless it has ended otherwise; one under way ends by itself."""
+    head = lane_rows.head(connection, row.destination, row.order_key)
+    is_under_way = lane.owner is not None and head is not None and head.seq == row.seq
+    if row.state not in ("queued", "waiting", "dead") or is_under_way:
+        return
+    connection.execute(
+        update(deliveries)
+        .where(deliveries.c.seq == row.seq)
+        .values(state=state, finished_at=now, reason=reason)
+    )
+    lane_rows.refresh(connection, lane, head.seq if head is not None else None, now)
+    if state == "delivered":
+        waiting.wake(connection, [row.study_id], now)
 
 
 def of_delivery(connection: Connection, delivery_id: str) -> Sequence[Row[Any]]:
