@@ -39,6 +39,7 @@ def metrics(outcome: Outcome) -> dict[str, int | float]:
         "studies": outcome.studies,
         "faults": sum(outcome.faults.values()),
         "engine starts": outcome.starts,
+        "stacks logged": outcome.defects.total(),
         "settled s": round(outcome.settled_in, 1),
     }
 
@@ -75,6 +76,8 @@ def main() -> int:
         ]
     Console().print(table)
     for outcome in outcomes:
+        for defect, count in outcome.defects.most_common(10):
+            print(f"{outcome.work}: {count} x {defect}")
         if not outcome.good:
             print(told(outcome))
     OUT.parent.mkdir(exist_ok=True)

@@ -6,6 +6,7 @@ Enter: a table a node. Leave: running processes, their logs, and what ended with
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -105,9 +106,18 @@ class EngineProcess:
         return status
 
     def defects(self) -> list[str]:
-        """Log lines that carry a stack."""
+        """What the log tells of with a stack: the event, the error and where it came from."""
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
-        return [line for line in lines if '"frames"' in line or "Traceback" in line]
+        found = []
+        for line in lines:
+            if '"frames"' in line:
+                entry = json.loads(line)
+                frame = entry["frames"][-1] if entry["frames"] else ""
+                event = entry["event"].partition("\n")[0]
+                found.append(f"{event}: {entry.get('error')} at {frame}")
+            elif line.startswith("Traceback"):
+                found.append("a traceback past the log")
+        return found
 
     def log_tail(self) -> str:
         """The end of its log."""

@@ -16,6 +16,7 @@ import socket
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,6 +67,7 @@ class Outcome:
     settled_in: float  # seconds after the last fault
     story: str = ""  # of the first offender
     complaints: list[str] = field(default_factory=list)  # what broke beside the promises
+    defects: Counter[str] = field(default_factory=Counter)  # stacks in the engines' logs: not foreseen
     folder: Path | None = None  # kept when something was wrong
 
     @property
@@ -172,6 +174,7 @@ class _Run:
             settled_in=settled_in,
             story=self._story(verdict),
             complaints=complaints,
+            defects=Counter(one for node in self.nodes.values() for one in node.defects()),
         )
 
     def _first(self) -> EngineProcess:
@@ -279,14 +282,13 @@ class _Run:
         if not first.study:
             lines.append(self._first().pons("deliveries", "--limit", "20"))
         else:
-            lines += [
+            taken = [
                 str(one)
                 for one in records.receipts(self.folder / "receipts")
                 if one.study == first.study and one.destination == (first.destination or one.destination)
             ]
+            lines += taken[-20:]
             lines.append(self._first().pons("trace", first.study))
-        for node in self.nodes.values():
-            lines += node.defects()[:3]
         return "\n".join(lines)
 
 
