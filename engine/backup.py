@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -23,13 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import pysqlite3.dbapi2
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Column, ColumnElement, Connection, or_, select, text
 
 from engine.audit import append_event
 from engine.clock import Clock
 from engine.errors import PonsError
+from engine.file_copy import copy_file, make_private, share, sync_file
 from engine.manifest import (
-    CHUNK,
     DATA,
     DATABASE,
     FILES,
@@ -51,7 +49,6 @@ PAGE = 500  # rows at a time
 SPARE = 64 * 1024**2  # bytes that stay free at the target beside what is needed
 # Not state: locks, the reserve, and the database, which is taken by itself.
 _PASSING = ("engine.lock", "start.lock", "reserve", "pons.sqlite")
-_FICLONE = 0x40049409  # linux/fs.h: share the blocks of a file until either is changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +204,7 @@ def _copy_files(
             copy = target / DATA / one.path
             if copy.exists():  # two rows may name one file: a result and the version that retracts it
                 continue
-            copy.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(copy.parent)
             try:
                 kept = _keep(data / one.path, copy, one, earlier, link and one.study_id is not None)
             except OSError as error:
@@ -232,50 +229,9 @@ def _keep(source: Path, copy: Path, one: _Named, earlier: _Earlier | None, link:
         with contextlib.suppress(OSError):  # another file system, or too many links: copied instead
             os.link(earlier.path(one.path), copy)
             return known
-    if link and _share(source, copy):
+    if link and share(source, copy):
         return Listed(one.path, source.stat().st_size, digest(source))
     return copy_file(source, copy, one.path)
-
-
-def copy_file(source: Path, copy: Path, path: str) -> Listed:
-    """Copy a file with its time, private and synced (its name is not yet), and take its digest."""
-    summing = hashlib.sha256()
-    size = 0
-    with source.open("rb") as file:
-        facts = os.fstat(file.fileno())
-        descriptor = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb", buffering=0) as out:
-            while chunk := file.read(CHUNK):
-                out.write(chunk)
-                summing.update(chunk)
-                size += len(chunk)
-            os.utime(out.fileno(), ns=(facts.st_atime_ns, facts.st_mtime_ns))
-            os.fsync(out.fileno())
-    return Listed(path, size, summing.hexdigest())
-
-
-def _share(source: Path, copy: Path) -> bool:
-    """Whether the copy could be made of the very blocks of its source: a reflink, else a hard link."""
-    with source.open("rb") as file:
-        descriptor = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            facts = os.fstat(file.fileno())
-            fcntl.ioctl(descriptor, _FICLONE, file.fileno())
-            os.utime(descriptor, ns=(facts.st_atime_ns, facts.st_mtime_ns))
-            os.fsync(descriptor)
-        except OSError:
-            copy.unlink()
-        else:
-            return True
-        finally:
-            os.close(descriptor)
-    try:
-        os.link(source, copy)
-    except OSError as error:
-        if error.errno in (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.ENOTSUP):
-            return False
-        raise
-    return True
 
 
 # ── what the rows name ──────────────────────────────────────────────────────────────────────────
@@ -292,7 +248,7 @@ def _opened(path: Path) -> Iterator[Connection]:
 
 
 def _named(connection: Connection, data: Path) -> Iterator[_Named]:
-    """Every file that the rows name, of studies that retention has not emptied, and the engine's own.
+    """Every file that the rows name and retention has not removed, and the engine's own.
 
     A file may come twice.
     """
@@ -301,15 +257,21 @@ def _named(connection: Connection, data: Path) -> Iterator[_Named]:
             yield _Named(path.name, None)
     for row in _rows(connection, select(instances.c.path, instances.c.study_id)):
         yield _Named(f"instances/{row.path}", row.study_id)
-    whole = studies.c.purged_at.is_(None)
-    sent = select(deliveries.c.payload, deliveries.c.study_id).join(studies).where(whole)
+    sent = select(deliveries.c.payload, deliveries.c.study_id).join(studies)
+    sent = sent.where(_kept_since(deliveries.c.created_at))
     for row in _rows(connection, sent.where(deliveries.c.payload.is_not(None))):
         for part in row.payload or ():
             yield _Named(part["path"], row.study_id)
-    for row in _rows(connection, select(results.c.document, results.c.study_id).join(studies).where(whole)):
+    found = select(results.c.document, results.c.study_id).join(studies)
+    for row in _rows(connection, found.where(_kept_since(results.c.produced_at))):
         for artefact in row.document["report"]["artefacts"]:
             if artefact.get("path"):
                 yield _Named(artefact["path"], row.study_id)
+
+
+def _kept_since(made_at: Column[float]) -> ColumnElement[bool]:
+    """What was made before retention emptied its study has no files any more, and need not."""
+    return or_(studies.c.purged_at.is_(None), made_at > studies.c.purged_at)
 
 
 def _rows(connection: Connection, query: Any) -> Iterator[Any]:
@@ -339,15 +301,6 @@ def _check_space(target: Path, needed: int) -> None:
         raise PonsError(
             f"{target}: the backup needs {needed / 1e9:.2f} GB there and {free / 1e9:.2f} GB are free"
         )
-
-
-def sync_file(path: Path) -> None:
-    """Make a file's bytes durable, whoever wrote them."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class _Earlier:

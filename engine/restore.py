@@ -20,9 +20,9 @@ from typing import Any
 from sqlalchemy import URL, Connection, func, select
 
 from engine.audit import append_event
-from engine.backup import copy_file, sync_file
 from engine.clock import Clock, at
 from engine.errors import PonsError
+from engine.file_copy import copy_file, make_private, sync_file
 from engine.manifest import DATA, DATABASE, BrokenBackup, Manifest, Progress, listed, verify
 from engine.spool import fsync_folder
 from engine.store.copy import copy_rows, is_empty
@@ -109,7 +109,7 @@ def _lay_files(backup: Path, data: Path, manifest: Manifest, progress: Progress)
         if one.absent:
             continue
         target = data / one.path
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private(target.parent)
         if copy_file(backup / DATA / one.path, target, one.path).sha256 != one.sha256:
             raise BrokenBackup(f"{backup / DATA / one.path}: was changed while it was copied")
         done += one.size
