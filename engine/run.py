@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from starlette.routing import BaseRoute
 
@@ -42,6 +43,7 @@ from engine.key_set import key_set_route
 from engine.processing import Processing
 from engine.spool import Spool
 from engine.store import deliveries, lanes, look, work
+from engine.store import destinations as destination_rows
 from engine.store.database import Database, is_shared, locate, open_database
 from engine.store.migrate import migrate
 from engine.store.reconcile import reconcile
@@ -111,7 +113,11 @@ async def _assembled(
         on_result=lambda: dispatch.wake(),
     )
     destinations = {
-        name: Destination(d, d.type.build(d.settings, _outbound_context(table, name, data, links)))
+        name: Destination(
+            d,
+            d.type.build(d.settings, _outbound_context(table, name, data, links)),
+            ZoneInfo(table.sites[d.settings.site].timezone),
+        )
         for name, d in table.outbound.items()
     }
     dispatch = Dispatch(database, clock, decider, destinations, data=data, node=node, lease=settings.lease)
@@ -174,6 +180,7 @@ async def _take_over(database: Database, spool: Spool, clock: Clock, table: Tabl
         now = clock.now()
         await database.write(lambda c: lanes.free_all(c, now))
         await database.write(lambda c: work.free_jobs(c, now))
+        await database.write(lambda c: destination_rows.free_probes(c, now))
     if removed:
         what = "unfinished or unrecorded instances of an earlier run removed; none was acknowledged"
         logger.warning(what, extra={"pons": {"count": removed}})

@@ -80,15 +80,19 @@ def closed_until(windows: Sequence[MaintenanceWindow], now: datetime, zone: Zone
 
 
 def _end_of(window: MaintenanceWindow, moment: datetime, zone: ZoneInfo) -> datetime | None:
-    """When this window ends, when it holds at a moment."""
-    today = moment.astimezone(zone).date()
-    for day in (today, today - timedelta(days=1)):
+    """When this window ends, when the clock on the wall is within it; in UTC.
+
+    An hour that the clocks repeat is in it twice, one that they skip is not in it at all.
+    """
+    wall = moment.astimezone(zone).replace(tzinfo=None)
+    for day in (wall.date(), wall.date() - timedelta(days=1)):
         if day.weekday() in window.days:
-            begin = datetime.combine(day, window.begins, zone).astimezone(UTC)
+            begin = datetime.combine(day, window.begins)
             last = day if window.ends > window.begins else day + timedelta(days=1)
-            end = datetime.combine(last, window.ends, zone).astimezone(UTC)
-            if begin <= moment < end:
-                return end
+            end = datetime.combine(last, window.ends)
+            if begin <= wall < end:
+                ends = [end.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)]
+                return min((one for one in ends if one > moment), default=max(ends))
     return None
 
 

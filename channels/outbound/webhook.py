@@ -88,7 +88,8 @@ class Webhook:
         if 200 <= answer.status < 300:
             return str(answer.status)
         if answer.status == 410:
-            raise Refused(f"{self._endpoint} answered 410: it takes no more events, ever", code="410")
+            words = f"{self._endpoint} answered 410: it takes no more events, ever"
+            raise Refused(words, code="410", pause=True)
         raise failure(self._endpoint, answer)
 
     async def probe(self) -> None:

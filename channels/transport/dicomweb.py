@@ -204,8 +204,13 @@ def _raise_worst(endpoint: Endpoint, failures: dict[str, int], total: int) -> No
         failed = {uid: reason for uid, reason in failures.items() if dimse_status.verdict(reason) is verdict}
         if failed:
             uid, reason = next(iter(failed.items()))
-            raise error(
+            words = (
                 f"{endpoint} did not store {len(failed)} of {total} instances,"
-                f" first {uid}: {dimse_status.describe(reason)}",
-                code=dimse_status.code(reason),
+                f" first {uid}: {dimse_status.describe(reason)}"
             )
+            code = dimse_status.code(reason)
+            if error is Refused:
+                raise Refused(words, code=code)
+            # Out of resources is the peer's own trouble; anything else is about these instances.
+            is_full = any(dimse_status.is_out_of_resources(reason) for reason in failed.values())
+            raise TryAgain(words, code=code, of_payload=not is_full)

@@ -195,11 +195,12 @@ def failure(
 
     Args:
         also: what more is known, without patient data.
-        transient: further statuses that are worth another try.
+        transient: further statuses that are worth another try: this payload met trouble, the server is well.
     """
     message = f"{endpoint} answered {answer.status}{also and ': '}{also}"
     if answer.status in (408, 429, *transient) or answer.status >= 500 or answer.status < 200:
-        return TryAgain(message, code=str(answer.status), after=answer.retry_after)
+        of_payload = answer.status in transient
+        return TryAgain(message, code=str(answer.status), after=answer.retry_after, of_payload=of_payload)
     if 300 <= answer.status < 400:
         message += "; redirects are not followed, put the new address into the table"
     return Refused(message, code=str(answer.status))

@@ -72,6 +72,15 @@ def destinations_of(connection: Connection, study_id: int, lineage: str) -> Sequ
     )
 
 
+def is_awaited(connection: Connection, study_id: int) -> bool:
+    """Whether a delivery of the study waits for something: another acknowledgement, a commitment."""
+    return bool(
+        connection.execute(
+            select(exists().where(deliveries.c.study_id == study_id, deliveries.c.state == "waiting"))
+        ).scalar_one()
+    )
+
+
 def next_due(connection: Connection, destinations: Sequence[str]) -> float | None:
     """When the next lane comes due."""
     value: float | None = connection.execute(

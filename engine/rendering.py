@@ -1,0 +1,117 @@
+"""The bytes of a delivery: rendered once, at its first claim, and kept.
+
+Enter: the first delivery of a lane and the channel it leaves by. Leave: a payload. What the destination
+holds of the same result is known only then, so only then are the bytes made; every later attempt,
+whichever process makes it, sends exactly those.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from engine.channel import Outbound
+from engine.clock import Clock, at
+from engine.decide import Decider
+from engine.model import Acknowledged, DeliveryId, History, Part, Payload, Result, ResultStatus, Study
+from engine.spool import fsync_folder, write_durably
+from engine.store import deliveries, work
+from engine.store.database import Database
+from engine.stored_result import stored_result
+from engine.transform import copy_instances
+
+
+class Rendering:
+    """Makes payloads, and finds those made before, below the data folder."""
+
+    def __init__(self, database: Database, clock: Clock, decider: Decider, data: Path) -> None:
+        self._database = database
+        self._clock = clock
+        self._decider = decider
+        self._data = data.absolute()
+        self._payloads = self._data / "payloads"
+        self._payloads.mkdir(mode=0o700, exist_ok=True)
+
+    async def payload(self, channel: Outbound, head: Any) -> Payload:
+        """What a delivery (its row) sends; durable before it is returned."""
+        if head.payload is None:
+            subject, history = await self._subject(head)
+            manifest = await asyncio.to_thread(self._render, channel, head.delivery_id, subject, history)
+            await self._database.write(lambda c: deliveries.keep_payload(c, head.delivery_id, manifest))
+        else:
+            manifest = head.payload
+        return Payload(parts=tuple(self._part(entry) for entry in manifest))
+
+    async def _subject(self, head: Any) -> tuple[Result | Study, History]:
+        earlier = await self._database.read(lambda c: deliveries.held_by(c, head.destination, head.lineage))
+        told = [row for row in earlier if row.result_id is not None]
+        reports = [row for row in told if row.status != ResultStatus.FAILED]
+        standing = None
+        if reports and reports[-1].status != ResultStatus.RETRACTED:
+            held = reports[-1].result_id
+            document = await self._database.read(lambda c: work.result_document(c, held))
+            standing = stored_result(document, self._data)
+        history = History(
+            delivery_id=DeliveryId(head.delivery_id),
+            rendered_at=at(self._clock.now()),
+            acknowledged=tuple(_acknowledged(row) for row in told),
+            standing=standing,
+        )
+        if head.result_id is not None:
+            document = await self._database.read(lambda c: work.result_document(c, head.result_id))
+            return stored_result(document, self._data), history
+        study = await self._decider.facts(head.study_id, head.study_revision)
+        if head.transform:
+            folder = self._payloads / head.delivery_id / "edited"
+            edited = await asyncio.to_thread(copy_instances, study.stored, folder, head.transform)
+            study = replace(study, stored=edited)
+        return study, history
+
+    def _render(
+        self, channel: Outbound, delivery_id: str, subject: Result | Study, history: History
+    ) -> list[dict[str, Any]]:
+        payload = channel.render(subject, history)
+        folder = self._payloads / delivery_id
+        manifest = []
+        for number, part in enumerate(payload.parts):
+            if isinstance(part.content, bytes):
+                folder.mkdir(mode=0o700, exist_ok=True)
+                path = folder / f"{number}.part"
+                write_durably(path, part.content)
+            else:
+                path = part.content.absolute()
+            manifest.append(
+                {
+                    "identifier": part.identifier,
+                    "media_type": part.media_type,
+                    "path": str(path.relative_to(self._data)),
+                    "facts": dict(part.facts),
+                }
+            )
+        fsync_folder(self._payloads)
+        return manifest
+
+    def _part(self, entry: dict[str, Any]) -> Part:
+        path = self._data / entry["path"]
+        large = entry["media_type"] == "application/dicom"  # stays on disk, is streamed from there
+        return Part(
+            identifier=entry["identifier"],
+            media_type=entry["media_type"],
+            content=path if large else path.read_bytes(),
+            facts=entry["facts"],
+        )
+
+
+def _acknowledged(row: Any) -> Acknowledged:
+    parts = row.payload or []
+    return Acknowledged(
+        delivery_id=DeliveryId(row.delivery_id),
+        status=ResultStatus(row.status),
+        revision=row.study_revision,
+        identifiers=tuple(part["identifier"] for part in parts),
+        sop_class_uids=tuple(part["facts"].get("sop_class_uid", "") for part in parts),
+        series_instance_uids=tuple(part["facts"].get("series_instance_uid", "") for part in parts),
+        certain=bool(row.certain),
+    )
