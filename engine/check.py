@@ -22,6 +22,7 @@ from engine.route import ANYTHING, Route
 from engine.settings import Secret, Settings
 from engine.table import Declared
 from engine.transform_check import complaints_of_step
+from engine.tunnel_check import check_register, check_tunnels
 
 _EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104  # recognised here, never bound
 
@@ -35,11 +36,13 @@ def check(reading: Reading, *, surroundings: bool = True) -> None:
     _check_mounted(reading)
     for name, declared in reading.outbound.items():
         _check_known(reading, "sites", declared.settings.site, ("outbound", name, "site"), "site")
+    check_tunnels(reading)
     _check_route_order(reading)
     for index, route in reading.routes.items():
         _check_route(reading, ("routes", index), route)
     if surroundings:
         _check_surroundings(reading)
+        check_register(reading)
 
 
 def _check_known(reading: Reading, section: str, name: str, location: Location, word: str) -> bool:

@@ -111,7 +111,7 @@ def _check_block(value: str, version: int, longest: int) -> str:
         block = ipaddress.ip_network(value)
     except ValueError:
         block = None
-    if block is None or block.version != version or block.prefixlen > longest or not block.is_private:
+    if block is None or block.version != version or block.prefixlen > longest or block.is_global:
         example = "100.64.0.0/16" if version == 4 else "fd6f:6e73::/64"
         raise ValueError(
             f"must be a private IPv{version} block of at least /{longest}, for example {example}"

@@ -6,7 +6,7 @@ register and keys that `wg` keeps. A destination is inside a tunnel when its hos
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -100,8 +100,13 @@ def kit(table: Table, folder: TunnelFolder, register: Register, site: Site, priv
 
 def disagreements(table: Table, register: Register) -> Iterator[tuple[str, str]]:
     """Sites on which the table and the register do not agree, and how."""
+    return disagreements_between(table.sites, register)
+
+
+def disagreements_between(sites: Mapping[str, Site], register: Register) -> Iterator[tuple[str, str]]:
+    """The same for the sites of a table that is still being read."""
     known = {entry.site: entry for entry in register.standing()}
-    for key, site in table.sites.items():
+    for key, site in sites.items():
         entry = known.pop(key, None)
         if site.tunnel and entry is None:
             yield key, f"has tunnel address {site.tunnel} and no tunnel; run `pons site add {key}`"

@@ -1,0 +1,76 @@
+"""What is wrong with a table's tunnels: addresses, forwards, destinations, and the register on this machine.
+
+Enters: a reading. Leave: more findings in it. A destination inside a tunnel must be its own site's, on a port
+that leads somewhere: a result must not leave by another hospital's wire, and not to nobody.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+from engine.finding import Location
+from engine.reading import Reading
+from engine.tunnel import called_of, disagreements_between, parsed
+from wg.register import RegisterError
+from wg.store import TunnelFolder
+
+
+def check_tunnels(reading: Reading) -> None:
+    """Add every finding about tunnels that the table alone can show."""
+    _check_addresses(reading)
+    _check_destinations(reading)
+
+
+def check_register(reading: Reading) -> None:
+    """Add where the table and the register of this machine do not agree."""
+    hub = reading.tunnel
+    if hub is None or not (hub.folder / "register.json").exists():
+        return
+    try:
+        register = TunnelFolder(hub.folder, hub.block).load()
+    except (RegisterError, OSError) as error:
+        reading.complain(("tunnel",), str(error))
+        return
+    for site, why in disagreements_between(reading.sites, register):
+        location: Location = ("sites", site) if site in reading.sites else ("sites",)
+        reading.warn(location, f"site {site} {why}" if site not in reading.sites else why)
+
+
+def _check_addresses(reading: Reading) -> None:
+    hub = reading.tunnel
+    if hub is None:
+        return
+    for key, site in reading.sites.items():
+        address = parsed(site.tunnel) if site.tunnel else None
+        if address is None:
+            continue
+        location: Location = ("sites", key, "tunnel")
+        if not isinstance(address, IPv4Address) or address not in hub.block.ipv4:
+            reading.complain(location, f"is not in the tunnels' block {hub.block.ipv4}")
+        elif address in (
+            hub.block.hub_ipv4,
+            hub.block.ipv4.network_address,
+            hub.block.ipv4.broadcast_address,
+        ):
+            reading.complain(location, "is the hub's own, or no host's; `pons site add` gives a free one")
+
+
+def _check_destinations(reading: Reading) -> None:
+    by_address = {site.tunnel: site for site in reading.sites.values() if site.tunnel}
+    for name, declared in reading.outbound.items():
+        called = called_of(declared.settings)
+        inside = by_address.get(called[0]) if called else None
+        if called is None or inside is None:
+            continue
+        field = "host" if hasattr(declared.settings, "host") else "url"
+        if inside.key != declared.settings.site:
+            reading.complain(
+                ("outbound", name, field),
+                f"lies in the tunnel of site {inside.key}; the destination is of site {declared.settings.site}",
+            )
+        elif inside.forwards and called[1] not in dict(inside.forwards):
+            ports = ", ".join(str(port) for port, _ in inside.forwards)
+            reading.complain(
+                ("outbound", name, "port" if field == "host" else field),
+                f"no forward of site {inside.key} has port {called[1]}; its forwards are {ports}",
+            )
