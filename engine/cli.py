@@ -12,7 +12,20 @@ import traceback
 
 import typer
 
-from engine.commands import audit, backup, dead, hold, look, replay, result, run, site, table, tunnel
+from engine.commands import (
+    audit,
+    backup,
+    dead,
+    destinations,
+    hold,
+    look,
+    replay,
+    result,
+    run,
+    site,
+    table,
+    tunnel,
+)
 from engine.errors import PonsError
 
 app = typer.Typer(
@@ -23,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, table, look, dead, hold, replay, result, audit, backup, site, tunnel):
+for module in (run, table, look, destinations, dead, hold, replay, result, audit, backup, site, tunnel):
     module.register(app)
 
 

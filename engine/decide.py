@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import uuid
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -22,17 +21,13 @@ from engine.clock import Clock, at
 from engine.config import Declared, Table
 from engine.errors import DatabaseUnavailable
 from engine.model import InstanceFacts, StoredInstance, Study
+from engine.order import order_key
 from engine.route import Decision, RouteOutcome, decide, decision_to_json, outcome_to_json
 from engine.spool import Spool
 from engine.store import lanes, studies, work
 from engine.store.database import Database
 
 logger = logging.getLogger("pons.decide")
-
-
-def order_key(study: Study) -> str:
-    """The lane of everything that concerns one study."""
-    return f"{study.site}/{study.study_instance_uid}"
 
 
 def lineage(study_id: int, what: str) -> str:
@@ -226,13 +221,14 @@ def queue_jobs(
             continue
         first = together[0]
         assert first.process is not None
+        told = lineage(study_id, f"{first.process}/{first.route}")
         work.queue_job(
             connection,
-            job_id=str(uuid.uuid4()),
+            job_id=identity.job_id(connection, study_id, revision, told),
             study_id=study_id,
             revision=revision,
             processor=first.process,
-            lineage=lineage(study_id, f"{first.process}/{first.route}"),
+            lineage=told,
             outcomes=[outcome_to_json(hit) for hit in together],
             now=now,
         )
@@ -251,7 +247,7 @@ def enqueue_delivery(
     result_id: str | None,
     status: str,
 ) -> None:
-    """Queue one delivery in its study's lane; its identifiers will derive from its id.
+    """Queue one delivery in its lane (`engine.order`); its identifiers will derive from its id.
 
     The last gate before a wrong place: what belongs to one site is held rather than queued for a
     destination of another, whatever the table says.
@@ -260,12 +256,24 @@ def enqueue_delivery(
         reason = f"destination {destination.name} belongs to another site; nothing was sent there"
         studies.hold(connection, study_id, study.revision, reason, now)
         return
+    order = destination.settings.order
+    document = None
+    if order == "patient" and result_id is not None:
+        document = work.result_document(connection, result_id)
     lanes.enqueue(
         connection,
         now,
-        delivery_id=str(uuid.uuid4()),
+        delivery_id=identity.delivery_id(
+            connection,
+            study_id=study_id,
+            revision=study.revision,
+            result_id=result_id,
+            destination=destination.name,
+            lineage=lineage,
+            transform=transform,
+        ),
         destination=destination.name,
-        order_key=order_key(study),
+        order_key=order_key(order, study, lineage, document),
         lineage=lineage,
         study_id=study_id,
         study_revision=study.revision,

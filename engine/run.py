@@ -153,7 +153,7 @@ async def _assembled(
         return reasons
 
     async def metrics() -> dict[str, float]:
-        return await database.read(look.metrics)
+        return await database.read(lambda c: look.metrics(c, list(table.outbound), clock.now()))
 
     app = application(mounted, readiness, metrics)
     async with contextlib.AsyncExitStack() as stack:

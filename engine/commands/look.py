@@ -12,10 +12,14 @@ from typing import Annotated, Any
 import typer
 from sqlalchemy import Connection
 
-from engine.clock import at
-from engine.commands.desk import AsJson, Limit, TablePath, read, show
+from engine.clock import SteadyClock, at
+from engine.commands.desk import AsJson, Limit, TablePath, opened, read, show
+from engine.commands.destinations import closed_at
+from engine.config import load
 from engine.errors import PonsError
+from engine.outlook import moment, of_delivery
 from engine.store import look
+from engine.store.destinations import Standing, all_standings, waits_for_the_dead
 from engine.story import tell
 
 
@@ -64,11 +68,25 @@ def deliveries(
     limit: Limit = 50,
     as_json: AsJson = False,
 ) -> None:
-    """Deliveries, the latest first."""
-    rows = read(
-        table,
-        lambda c: look.list_deliveries(c, destination=destination, state=state, uid=study, limit=limit),
-    )
+    """Deliveries, the latest first; of each that has not gone out, why and when it is tried next."""
+    loaded, now = load(table, surroundings=False), SteadyClock().now()
+
+    def work(connection: Connection) -> list[tuple[Any, str, float | None]]:
+        found = look.list_deliveries(connection, destination=destination, state=state, uid=study, limit=limit)
+        standings = all_standings(connection)
+        blockers: dict[int, list[tuple[str, str]]] = {}
+        for study_id in {row.study_id for row in found if row.state == "waiting"}:
+            for one in waits_for_the_dead(connection, study_id):
+                blockers.setdefault(one.seq, []).append((one.blocker, one.state))
+        told = []
+        for row in found:
+            closed = closed_at(loaded, row.destination, now)
+            standing = standings.get(row.destination, Standing())
+            told.append((row, *of_delivery(row, standing, closed, blockers.get(row.seq, ()), now)))
+        return told
+
+    with opened(loaded) as database:
+        rows = database.read_now(work)
     show(
         [
             {
@@ -80,10 +98,12 @@ def deliveries(
                 "status": row.status,
                 "state": row.state,
                 "attempts": row.attempts,
+                "waits": why,
+                "next": moment(next_at) if next_at is not None else "",
                 "reason": row.reason,
-                "created": at(row.created_at).isoformat(timespec="seconds"),
+                "created": moment(row.created_at),
             }
-            for row in rows
+            for row, why, next_at in rows
         ],
         as_json,
         "no deliveries",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from engine.breaker import CLOSED
+from engine.store import destinations
+from engine.store.destinations import Numbers, Standing
 from engine.store.tables import deliveries, holds, instances, jobs, lanes, results, revisions, studies
 
 
@@ -60,7 +64,18 @@ def arrivals_of(connection: Connection, study_id: int) -> Sequence[Any]:
 def list_deliveries(
     connection: Connection, *, destination: str | None, state: str | None, uid: str | None, limit: int
 ) -> Sequence[Any]:
-    """Deliveries, the latest first, with their study and when their lane is due."""
+    """Deliveries, the latest first, with their study, when their lane is due, and the first queued in it."""
+    queued = deliveries.alias("queued")
+    head = (
+        select(func.min(queued.c.seq))
+        .where(
+            queued.c.destination == deliveries.c.destination,
+            queued.c.order_key == deliveries.c.order_key,
+            queued.c.state == "queued",
+        )
+        .correlate(deliveries)
+        .scalar_subquery()
+    )
     query = (
         select(
             deliveries,
@@ -68,6 +83,7 @@ def list_deliveries(
             studies.c.study_instance_uid,
             lanes.c.due_at,
             lanes.c.owner,
+            head.label("head"),
         )
         .join(studies, studies.c.id == deliveries.c.study_id)
         .outerjoin(
@@ -84,8 +100,13 @@ def list_deliveries(
     return connection.execute(query.order_by(deliveries.c.seq.desc()).limit(limit)).all()
 
 
-def metrics(connection: Connection) -> dict[str, float]:
-    """Counts by state, as Prometheus samples."""
+def metrics(connection: Connection, names: Sequence[str], now: float) -> dict[str, float]:
+    """Counts by state, and how each destination stands, as Prometheus samples.
+
+    Args:
+        names: the destinations of the table.
+        now: seconds.
+    """
     samples: dict[str, float] = {
         "pons_instances_total": _count(connection, instances),
         "pons_results_total": _count(connection, results),
@@ -105,6 +126,25 @@ def metrics(connection: Connection) -> dict[str, float]:
     )
     for destination, state, n in rows:
         samples[f'pons_deliveries{{destination="{destination}",state="{state}"}}'] = float(n)
+    return samples | _destination_samples(connection, names, now)
+
+
+def _destination_samples(connection: Connection, names: Sequence[str], now: float) -> dict[str, float]:
+    """What an alert is made of: is it paused or down, how old is the oldest, does anything wait in vain."""
+    standings, numbers = destinations.all_standings(connection), destinations.numbers(connection)
+    blocked = Counter(row.destination for row in destinations.waits_for_the_dead(connection))
+    samples: dict[str, float] = {}
+    for name in sorted({*names, *numbers}):
+        label = f'{{destination="{name}"}}'
+        standing, lies = standings.get(name, Standing()), numbers.get(name, Numbers())
+        age = now - lies.oldest_at if lies.oldest_at is not None else 0.0
+        samples[f"pons_destination_paused{label}"] = float(standing.paused_at is not None)
+        samples[f"pons_destination_circuit_open{label}"] = float(standing.circuit.state != CLOSED)
+        samples[f"pons_destination_failures_in_a_row{label}"] = float(standing.circuit.failures)
+        samples[f"pons_destination_oldest_seconds{label}"] = max(0.0, age)
+        samples[f"pons_destination_waiting_for_dead{label}"] = float(blocked[name])
+        if standing.last_acknowledged_at is not None:
+            samples[f"pons_destination_last_acknowledged{label}"] = standing.last_acknowledged_at
     return samples
 
 
