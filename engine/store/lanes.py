@@ -15,7 +15,7 @@ committed) is in state *waiting* and in no lane's way: it comes back to its plac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,6 @@ from sqlalchemy import (
     Connection,
     Float,
     Row,
-    bindparam,
     case,
     exists,
     func,
@@ -209,23 +208,17 @@ def settle(connection: Connection, settlements: Sequence[Settlement], now: float
     delivered = {one.claim.delivery.study_id for one in settlements if one.outcome == "delivered"}
     serialise(connection, *(waiting.after(study_id) for study_id in delivered))
     held = lane_rows.lock_all(connection, {_lane_of(one.claim) for one in settlements})
-    connection.execute(
-        update(attempts).where(
-            attempts.c.delivery_id == bindparam("of_delivery"), attempts.c.attempt == bindparam("of_attempt")
-        ),
-        [
-            {
-                "of_delivery": one.claim.delivery.delivery_id,
-                "of_attempt": one.claim.attempt,
-                "ended_at": now,
-                "outcome": one.outcome,
-                "code": one.code[:64],
-                "detail": one.detail,
-                "warning": one.warning,
-            }
-            for one in settlements
-        ],
-    )
+    for (attempt, *said), some in _alike(
+        settlements, lambda one: (one.claim.attempt, one.outcome, one.code[:64], one.detail, one.warning)
+    ):
+        connection.execute(
+            update(attempts)
+            .where(
+                attempts.c.delivery_id.in_([one.claim.delivery.delivery_id for one in some]),
+                attempts.c.attempt == attempt,
+            )
+            .values(ended_at=now, **dict(zip(("outcome", "code", "detail", "warning"), said, strict=True)))
+        )
     ours = [one for one in settlements if held.get(_lane_of(one.claim)) == (one.claim.owner, one.claim.fence)]
     if not ours:
         return set()
@@ -237,39 +230,52 @@ def settle(connection: Connection, settlements: Sequence[Settlement], now: float
                 .where(deliveries.c.seq == one.claim.delivery.seq)
                 .values(stored=list(one.stored))
             )
-    moved = [_moved(one, one.claim.delivery.seq in overtaken, now) for one in ours]
-    connection.execute(_MOVE, moved)
-    connection.execute(
-        _FREE,
-        [
-            {
-                "of_destination": one.claim.delivery.destination,
-                "of_key": one.claim.delivery.order_key,
-                "due_at": one.next_at if to["state"] == "queued" else now,
-            }
-            for one, to in zip(ours, moved, strict=True)
-        ],
-    )
+    for (state, reason), some in _alike(
+        ours, lambda one: _moved(one, overtaken=one.claim.delivery.seq in overtaken)
+    ):
+        connection.execute(
+            update(deliveries)
+            .where(deliveries.c.seq.in_([one.claim.delivery.seq for one in some]))
+            .values(state=state, reason=reason, finished_at=None if state in OPEN else now)
+        )
+    # Free once their deliveries have moved: whether a lane has more, and when.
+    for (destination, due_at), some in _alike(
+        ours,
+        lambda one: (
+            one.claim.delivery.destination,
+            now if one.next_at is None or one.claim.delivery.seq in overtaken else one.next_at,
+        ),
+    ):
+        connection.execute(
+            update(lanes)
+            .where(
+                lanes.c.destination == destination,
+                lanes.c.order_key.in_([one.claim.delivery.order_key for one in some]),
+            )
+            .values(owner=None, due_at=due_at, pending=_HAS_MORE)
+        )
     waiting.wake(connection, {one.claim.delivery.study_id for one in ours if one.outcome == "delivered"}, now)
     return {one.claim.delivery.delivery_id for one in ours}
 
 
-def _moved(settlement: Settlement, overtaken: bool, now: float) -> dict[str, Any]:
-    """What becomes of a delivery; pure."""
-    head = settlement.claim.delivery
-    to: dict[str, Any] = {
-        "of_seq": head.seq,
-        "state": "queued",
-        "finished_at": None,
-        "reason": " ".join(filter(None, (settlement.code, settlement.detail))),
-    }
+def _moved(settlement: Settlement, *, overtaken: bool) -> tuple[str, str]:
+    """The state and the reason of a delivery whose attempt came to this; pure."""
+    reason = " ".join(filter(None, (settlement.code, settlement.detail)))
     if settlement.outcome == "stored":
-        to["state"] = "waiting"
-    elif settlement.next_at is None:
-        to |= {"state": "delivered" if settlement.outcome == "delivered" else "dead", "finished_at": now}
-    elif overtaken:
-        to |= {"state": "superseded", "finished_at": now, "reason": SUPERSEDED}
-    return to
+        return "waiting", reason
+    if settlement.next_at is None:
+        return ("delivered" if settlement.outcome == "delivered" else "dead"), reason
+    return ("superseded", SUPERSEDED) if overtaken else ("queued", reason)
+
+
+def _alike(
+    settlements: Iterable[Settlement], key: Callable[[Settlement], tuple[Any, ...]]
+) -> Iterable[tuple[tuple[Any, ...], list[Settlement]]]:
+    """Settlements that come to the same, together: one statement for them all."""
+    groups: dict[tuple[Any, ...], list[Settlement]] = {}
+    for one in settlements:
+        groups.setdefault(key(one), []).append(one)
+    return groups.items()
 
 
 def extend(connection: Connection, claimed: Claim, due_at: float) -> bool:
@@ -304,29 +310,16 @@ def _lane_of(claimed: Claim) -> tuple[str, str]:
     return claimed.delivery.destination, claimed.delivery.order_key
 
 
-_MOVE = (
-    update(deliveries)
-    .where(deliveries.c.seq == bindparam("of_seq"))
-    .values(state=bindparam("state"), finished_at=bindparam("finished_at"), reason=bindparam("reason"))
-)
-_FREE = (  # a lane whose attempt has ended: whether it has more, and when
-    update(lanes)
-    .where(lanes.c.destination == bindparam("of_destination"), lanes.c.order_key == bindparam("of_key"))
-    .values(
-        owner=None,
-        due_at=bindparam("due_at"),
-        pending=case(
-            (
-                exists().where(
-                    deliveries.c.destination == lanes.c.destination,
-                    deliveries.c.order_key == lanes.c.order_key,
-                    deliveries.c.state == "queued",
-                ),
-                1,
-            ),
-            else_=0,
+_HAS_MORE = case(
+    (
+        exists().where(
+            deliveries.c.destination == lanes.c.destination,
+            deliveries.c.order_key == lanes.c.order_key,
+            deliveries.c.state == "queued",
         ),
-    )
+        1,
+    ),
+    else_=0,
 )
 
 
