@@ -53,7 +53,7 @@ check: $(STAMP)
 	done
 
 bench: $(STAMP)
-	@test -n "$(NAME)" || { echo "which one? make bench NAME=…, with one of: $(basename $(notdir $(wildcard bench/[a-z]*.py)))" >&2; exit 2; }
+	@test -n "$(NAME)" || { echo "which one? make bench NAME=…, with one of: $(basename $(notdir $(wildcard bench/[a-z]*.py))) $(patsubst bench/%/__main__.py,%,$(wildcard bench/*/__main__.py))" >&2; exit 2; }
 	$(BIN)/python -m bench.$(NAME) $(ARGS)
 
 peers:
