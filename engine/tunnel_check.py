@@ -60,7 +60,7 @@ def _check_destinations(reading: Reading) -> None:
     for name, declared in reading.outbound.items():
         called = called_of(declared.settings)
         inside = by_address.get(called[0]) if called else None
-        if called is None or inside is None:
+        if called is None or inside is None or declared.settings.site not in reading.names("sites"):
             continue
         field = "host" if hasattr(declared.settings, "host") else "url"
         if inside.key != declared.settings.site:
