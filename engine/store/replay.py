@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Row, exists, func, null, or_, select, update
 
 from engine.store import lanes as lane_queries
+from engine.store.dialect import is_shared
 from engine.store.lanes import OPEN
 from engine.store.tables import (
     attempts,
@@ -25,6 +26,8 @@ from engine.store.tables import (
     revisions,
     studies,
 )
+
+Key = TypeVar("Key", int, str)
 
 HELD, FAILED = "held", "failed"  # states of a study, beside those of its deliveries
 CHUNK = 500  # ids in one statement
@@ -194,6 +197,8 @@ def _in_state(wanted: Selection) -> ColumnElement[bool]:
 
 def lock_lanes(connection: Connection, rows: Iterable[Row[Any]], destination: str | None) -> None:
     """Nothing more is put into these lanes until the transaction ends: what was judged stays true."""
+    if not is_shared(connection):
+        return  # one writer, which is us
     keys = {(destination or row.destination, row.order_key) for row in rows}
     for name, order_key in sorted(keys):
         connection.execute(
@@ -215,23 +220,21 @@ def send_again(connection: Connection, rows: Sequence[Row[Any]], now: float, why
     All of it is sent, whatever the peer had stored: it may have lost it. One that goes after another
     destination waits for it where that is under way too.
     """
+    fresh = {"age_from": now, "stored": null(), "transaction_uid": None, "finished_at": None}
     for row in rows:
-        waits = bool(row.after)
-        connection.execute(
-            update(deliveries)
-            .where(deliveries.c.seq == row.seq)
-            .values(
-                state="waiting" if waits else "queued",
-                reason=f"waits for {', '.join(row.after)}" if waits else why,
-                age_from=now,
-                stored=null(),
-                transaction_uid=None,
-                finished_at=None,
-            )
-        )
-    lane_queries.requeue(connection, [row.seq for row in rows if not row.after], now)
+        if row.after:
+            reason = f"waits for {', '.join(row.after)}"
+            _change(connection, [row.seq], {**fresh, "state": "waiting", "reason": reason})
+    at_once = [row.seq for row in rows if not row.after]
+    for some in _chunks(at_once):
+        _change(connection, some, {**fresh, "state": "queued", "reason": why})
+    lane_queries.requeue(connection, at_once, now)
     for study_id in sorted({row.study_id for row in rows if row.after}):
         lane_queries.wake_dependants(connection, study_id, now)
+
+
+def _change(connection: Connection, seqs: Sequence[int], values: dict[str, Any]) -> None:
+    connection.execute(update(deliveries).where(deliveries.c.seq.in_(seqs)).values(**values))
 
 
 def release_holds(connection: Connection, study_id: int, now: float) -> int:
@@ -307,6 +310,6 @@ def _fired(row: Row[Any] | None, route: str) -> bool:
     return any(outcome["hit"] and outcome["route"] == route for outcome in row.decision["outcomes"])
 
 
-def _chunks(ids: Sequence[str]) -> Iterable[Sequence[str]]:
+def _chunks(ids: Sequence[Key]) -> Iterable[Sequence[Key]]:
     distinct = list(dict.fromkeys(ids))
     return (distinct[start : start + CHUNK] for start in range(0, len(distinct), CHUNK))
