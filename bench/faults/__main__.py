@@ -4,7 +4,7 @@ Real engines, senders and receivers; faults by seed; then the records are judged
 acknowledged is lost, no result overtakes another, whatever comes twice can be recognised, nothing is
 stuck. The exit code says whether that holds.
 
-    python -m bench.faults [--short] [--database sqlite|postgres] [--minutes N] [--seed S]
+    python -m bench.faults [--short] [--database sqlite|postgres] [--minutes N] [--seed S] [--rate N]
 """
 
 from __future__ import annotations
@@ -60,11 +60,12 @@ def main() -> int:
     parser.add_argument("--database", choices=get_args(Kind), help="only this one")
     parser.add_argument("--minutes", type=float, help="minutes of faults")
     parser.add_argument("--seed", type=int, help="the same faults again")
+    parser.add_argument("--rate", type=float, default=0.5, help="new studies a second")
     arguments = parser.parse_args()
     minutes = arguments.minutes or (SHORT if arguments.short else LONG)
     seed = arguments.seed if arguments.seed is not None else random.randrange(10**6)
     kinds: list[Kind] = [arguments.database] if arguments.database else list(get_args(Kind))
-    outcomes = [run(kind, minutes * 60, seed) for kind in kinds]
+    outcomes = [run(kind, minutes * 60, seed, studies_a_second=arguments.rate) for kind in kinds]
     table = Table("metric", *(one.work for one in outcomes), title=f"faults, {minutes:g} min, seed {seed}")
     rows: list[dict[str, Any]] = []
     for metric in metrics(outcomes[0]):
