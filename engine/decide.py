@@ -24,7 +24,7 @@ from engine.model import InstanceFacts, StoredInstance, Study
 from engine.order import order_key
 from engine.route import Decision, RouteOutcome, decide, decision_to_json, outcome_to_json
 from engine.spool import Spool
-from engine.store import lanes, studies, work
+from engine.store import identity, lanes, studies, work
 from engine.store.database import Database
 
 logger = logging.getLogger("pons.decide")

@@ -14,7 +14,6 @@ import hashlib
 import logging
 import random
 import shutil
-import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -33,7 +32,7 @@ from engine.retry import next_attempt
 from engine.route import RouteOutcome, Sending, outcome_from_json
 from engine.settings import Retry
 from engine.spool import fsync_folder, write_durably
-from engine.store import studies, work
+from engine.store import identity, studies, work
 from engine.store.database import Database, insist
 from engine.study_context import StudyContext, read_context
 from engine.transform import copy_instances
@@ -147,7 +146,7 @@ class Processing:
             report, failed = await self._process(job, study, folder)
             if report is None:
                 return
-            result_id = str(uuid.uuid4())
+            result_id = await asyncio.to_thread(identity.result_id, job.job_id, report, folder / "out")
             report = await asyncio.to_thread(self._keep_artefacts, report, folder / "out", result_id)
             now = self._clock.now()
             await insist(
@@ -204,7 +203,7 @@ class Processing:
         if not report.artefacts:
             return report
         folder = self._artefacts / result_id
-        folder.mkdir(mode=0o700)
+        folder.mkdir(mode=0o700, exist_ok=True)  # a run that did not live to record the same result
         kept: list[Artefact] = []
         for artefact in report.artefacts:
             content = (out / artefact.name).read_bytes()

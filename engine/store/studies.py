@@ -7,7 +7,7 @@ files a result of it holds that row, and takes it before any lane.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +63,7 @@ def record(connection: Connection, new: NewInstance, now: float, *, keep_version
 
     A duplicate is counted and changes nothing else: it does not reopen its study.
     """
-    serialise(connection, f"instance {new.site} {new.sop_instance_uid}")
+    serialise(connection, _name(new.site, new.sop_instance_uid))
     versions = known_versions(connection, new.site, new.sop_instance_uid)
     for version in versions:
         if version.sha256 == new.sha256:
@@ -89,6 +89,23 @@ def record(connection: Connection, new: NewInstance, now: float, *, keep_version
         )
     )
     return Recorded(study_id, "version" if versions else "new", late)
+
+
+def drop_unrecorded(connection: Connection, path: str, forget: Callable[[str], None]) -> None:
+    """Remove the bytes of an instance unless a row names them; nobody records it meanwhile.
+
+    Args:
+        path: below the instances folder, as `engine.spool` names it.
+        forget: removes them.
+    """
+    site, _, name = path.split("/")
+    serialise(connection, _name(site, name.rpartition("-")[0]))
+    if connection.execute(select(instances.c.id).where(instances.c.path == path)).first() is None:
+        forget(path)
+
+
+def _name(site: str, sop_instance_uid: str) -> str:
+    return f"instance {site} {sop_instance_uid}"
 
 
 def _count_duplicate(connection: Connection, version: Row[Any]) -> bool:
@@ -265,6 +282,11 @@ def members(connection: Connection, study_id: int, revision: int) -> Sequence[Ro
         .where(*_members(study_id, revision))
         .order_by(instances.c.series_instance_uid, instances.c.id)
     ).all()
+
+
+def digests(connection: Connection, study_id: int, revision: int) -> Sequence[str]:
+    """The digests of the instances of a study revision, in no order."""
+    return connection.execute(select(instances.c.sha256).where(*_members(study_id, revision))).scalars().all()
 
 
 def study(connection: Connection, study_id: int) -> Row[Any]:
