@@ -26,6 +26,7 @@ from engine.route import Decision, RouteOutcome, decide, decision_to_json, outco
 from engine.spool import Spool
 from engine.store import identity, lanes, studies, work
 from engine.store.database import Database
+from engine.store.standing import left_standing
 
 logger = logging.getLogger("pons.decide")
 
@@ -160,7 +161,9 @@ class Decider:
             decision_to_json(decision),
             now,
         )
-        queue_jobs(connection, study_id, study.revision, decision.hits, now)
+        lineages = queue_jobs(connection, study_id, study.revision, decision.hits, now)
+        for standing in left_standing(connection, study_id, lineages):
+            studies.hold(connection, study_id, study.revision, standing.reason, now)
         self._queue_study_deliveries(connection, study_id, study, decision, now)
         reasons = [hit.hold for hit in decision.hits if hit.hold is not None]
         if not any(not hit.shadow for hit in decision.hits):
@@ -205,8 +208,10 @@ def queue_jobs(
     now: float,
     *,
     route: str | None = None,
-) -> None:
+) -> set[str]:
     """Queue what the routes want processed; those that ask the same of a processor share one run.
+
+    Returns the lineages that receivers will be sent results of.
 
     Args:
         route: only the runs that this route has a share in, whole: a run keeps its lineage.
@@ -216,12 +221,15 @@ def queue_jobs(
         if hit.process is not None:
             key = f"{hit.process}|{hit.shadow}|{sorted(hit.series)}|{hit.transform}"
             shared.setdefault(key, []).append(hit)
+    lineages: set[str] = set()
     for together in shared.values():
         if route is not None and all(hit.route != route for hit in together):
             continue
         first = together[0]
         assert first.process is not None
         told = lineage(study_id, f"{first.process}/{first.route}")
+        if not first.shadow:
+            lineages.add(told)
         work.queue_job(
             connection,
             job_id=identity.job_id(connection, study_id, revision, told),
@@ -232,6 +240,7 @@ def queue_jobs(
             outcomes=[outcome_to_json(hit) for hit in together],
             now=now,
         )
+    return lineages
 
 
 def enqueue_delivery(

@@ -23,7 +23,12 @@ WHY = ("--reason", "the receiver is back", "--yes")
 
 
 def table(
-    dicom_port: int, outbound: dict[str, Any], deliver: list[Any] | None = None, *, modality: str = "MR"
+    dicom_port: int,
+    outbound: dict[str, Any],
+    deliver: list[Any] | None = None,
+    *,
+    modality: str = "MR",
+    route: str = "diffusion",
 ) -> dict[str, Any]:
     """Every MR series is judged and its result goes to those named, or everywhere; all else is held."""
     return {
@@ -37,7 +42,7 @@ def table(
         "outbound": outbound,
         "routes": [
             {
-                "name": "diffusion",
+                "name": route,
                 "match": {"series": {"Modality": modality}},
                 "process": "dti-qc",
                 "deliver": deliver or list(outbound),
@@ -209,3 +214,30 @@ def test_a_held_study_goes_on_by_the_corrected_table(
     assert engine.json("hold") == []
     assert engine.wait_for_study(study=uid)["state"] == "stable"
     assert [str(message.segment("OBR")[25]) for message in his.messages] == ["F"]
+
+
+def test_a_result_that_the_table_makes_no_more_is_not_left_standing_unseen(
+    engine_process: Callable[..., Engine],
+    hl7_mllp_server: Callable[..., MllpServer],
+    real_study: Path,
+    tmp_path: Path,
+) -> None:
+    his = hl7_mllp_server()
+    outbound = {"his": oru(his.port)}
+    engine = engine_process(lambda port: table(port, outbound), patient_data=PERSON.words)
+    uid = send(engine, small_study(real_study, tmp_path / "study", instances=2))
+    engine.wait_for_states({"his": ["delivered"]})
+    (first,) = engine.json("result", "list", uid)
+
+    engine.write_table(table(engine.dicom_port, outbound, route="renamed"))
+    engine.restart()
+    engine.pons("replay", "--from", "route", uid, *WHY)
+
+    engine.wait_for_states({"his": ["delivered"] * 2})
+    (hold,) = engine.json("hold")
+    assert f"result {first['result']} of route diffusion stands at his" in hold["reason"]
+    engine.pons("result", "retract", first["result"], "--reason", "made again by another route", "--yes")
+    engine.wait_for_states({"his": ["delivered"] * 3})
+    assert [str(message.segment("OBR")[25]) for message in his.messages][:2] == ["F", "F"]
+    engine.pons("hold", "release", str(hold["hold"]), "--reason", "retracted", "--yes")
+    assert engine.json("hold") == []
