@@ -26,7 +26,7 @@ from sqlalchemy import select
 from engine import config
 from engine.assembly import Assembly, Quiet
 from engine.channel import OutboundContext
-from engine.clock import SteadyClock
+from engine.clock import Clock, SteadyClock
 from engine.decide import Decider, enqueue_delivery, lineage
 from engine.dispatch import Destination, Dispatch
 from engine.intake import DurableIntake
@@ -118,9 +118,11 @@ class Outcome:
 class House:
     """An engine with the destination ``under-test`` and one stable study."""
 
-    def __init__(self, folder: Path, block: Mapping[str, Any], timeout: str) -> None:
+    def __init__(
+        self, folder: Path, block: Mapping[str, Any], timeout: str, clock: Clock | None = None
+    ) -> None:
         self.folder = folder
-        self._clock = SteadyClock()
+        self._clock = clock or SteadyClock()
         self.table = config.load(self._write_table(block, timeout))
         data = self.table.engine.data.absolute()
         self._spool = Spool(data, max_instance=10_000_000, min_free=0)

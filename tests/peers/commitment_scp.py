@@ -59,7 +59,7 @@ class CommitmentScp:
         self.answers: list[int] = []  # the statuses that our reports were answered with
         self.reported = threading.Semaphore(0)
         self.associations = 0
-        self._plan = list(plan)
+        self.plan = list(plan)
         self._report_to = report_to
         self._numbers: dict[int, int] = {}
         self._due: dict[str, tuple[Dataset, int]] = {}
@@ -129,7 +129,7 @@ class CommitmentScp:
         ]
         transaction_uid = str(information.TransactionUID)
         self.asked.append(Asked(transaction_uid, references, self._numbers[id(event.assoc)]))
-        what, _, uid = (self._plan.pop(0) if self._plan else "commit").partition(" ")
+        what, _, uid = (self.plan.pop(0) if self.plan else "commit").partition(" ")
         if what == "abort":
             event.assoc.abort()
             return 0, None
