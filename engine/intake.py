@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -27,6 +28,8 @@ from engine.store import studies
 from engine.store.database import Database
 
 logger = logging.getLogger("pons.intake")
+
+SWEEP = 5.0  # seconds between two looks at what was kept and could not be recorded
 
 
 class OpenSessions:
@@ -69,9 +72,11 @@ class DurableIntake:
         *,
         keywords: Iterable[str] = (),
         keep_versions: bool = True,
+        available: Callable[[], bool] = lambda: True,
     ) -> None:
         """
         Args:
+            available: whether the database answers; from any thread.
             keywords: attributes that routing may ask for; recorded with each instance.
             keep_versions: keep a second version of a SOP Instance (True) or refuse it.
         """
@@ -82,14 +87,41 @@ class DurableIntake:
         self._clock = clock
         self._keywords = tuple(sorted(keywords))
         self._keep_versions = keep_versions
+        self._available = available
         self._draining = False
+        self.refused: Counter[str] = Counter()
+        """How many arrivals were refused since this process began, by reason; `disk`, `database`,
+        `shutdown`, or one of RejectedReason."""
+        self._unrecorded: set[str] = set()
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="pons-intake")
 
     def land(self) -> FileLanding:
-        """Open a landing; raises Busy below the disk watermark or when draining."""
-        if self._draining:
-            raise Busy("the engine is shutting down")
-        return self._spool.land()
+        """Open a landing; raises Busy below the disk watermark, without the database or when draining."""
+        try:
+            if self._draining:
+                raise Busy("the engine is shutting down")
+            if not self._available():
+                raise Busy("the database does not answer")
+            return self._spool.land()
+        except Busy as error:
+            self._count(error)
+            raise
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a landing would be opened now."""
+        return not (
+            self._draining or self._spool.shut or self._spool.below_watermark or not self._available()
+        )
+
+    def _count(self, error: Rejected | Busy) -> None:
+        if isinstance(error, Rejected):
+            reason = error.reason.value
+        elif error.storage_full:
+            reason = "disk"
+        else:
+            reason = "shutdown" if self._draining else "database"
+        self.refused[reason] += 1
 
     def leave(self, session: str) -> None:
         """The association or request is over."""
@@ -103,6 +135,17 @@ class DurableIntake:
         """Let go of the worker threads."""
         self._threads.shutdown()
 
+    async def run(self) -> None:
+        """Remove what was made durable and then could not be recorded, until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP)
+            while self._unrecorded and self._available():
+                path = next(iter(self._unrecorded))
+                await self._database.write(
+                    partial(studies.drop_unrecorded, path=path, forget=self._spool.forget)
+                )
+                self._unrecorded.discard(path)
+
     async def accept(self, arrival: Arrival) -> Receipt:
         """Make an arrival durable and record it; see `engine.channel.Intake.accept`."""
         landing = arrival.landing
@@ -113,6 +156,7 @@ class DurableIntake:
             except DatabaseUnavailable as error:
                 raise Busy(str(error), storage_full=error.storage_full) from None
         except (Rejected, Busy) as error:
+            self._count(error)
             logger.warning(
                 "instance refused",
                 extra={"pons": {"site": arrival.site, "inbound": arrival.inbound, "reason": str(error)}},
@@ -161,7 +205,11 @@ class DurableIntake:
                 self.sessions.touch(arrival.session, recorded.study_id)
             return recorded
 
-        recorded = await self._database.write(record)
+        try:
+            recorded = await self._database.write(record)
+        except BaseException:
+            self._unrecorded.add(path)  # perhaps; a commit may be in doubt
+            raise
         if recorded.outcome == "conflict":
             self._spool.forget(path)
             raise Rejected(

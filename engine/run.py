@@ -11,11 +11,12 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
 from starlette.routing import BaseRoute
@@ -36,23 +37,37 @@ from engine.clock import Clock, SteadyClock
 from engine.config import Directory, Table
 from engine.data_folder import Tenancy, tenancy
 from engine.decide import Decider
+from engine.disk import Disk
 from engine.dispatch import Destination, Dispatch
+from engine.doors import opened
 from engine.errors import ConfigurationError
 from engine.intake import DurableIntake
 from engine.key_set import key_set_route
 from engine.processing import Processing
+from engine.reserve import Reserve, should_give_up
+from engine.retention import Retention
 from engine.spool import Spool
 from engine.store import deliveries, lanes, look, work
 from engine.store import destinations as destination_rows
 from engine.store.database import Database, is_shared, locate, open_database
 from engine.store.migrate import migrate
 from engine.store.reconcile import reconcile
+from engine.store.watch import DatabaseWatch
 from engine.study_context import tolerate_sloppy_values
+from engine.vital_signs import measured
 from engine.web import application, serving
 
 logger = logging.getLogger("pons.run")
 
 DRAIN = 20.0  # seconds that deliveries under way get at shutdown
+
+
+class Part(Protocol):
+    """What runs behind the intake for as long as the engine does."""
+
+    async def run(self) -> None:
+        """Until cancelled, or nothing is left to do."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +80,26 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def running(table: Table, clock: Clock | None = None) -> AsyncIterator[Running]:
-    """An engine, up while entered."""
+async def running(
+    table: Table, clock: Clock | None = None, *, hurry: asyncio.Event | None = None
+) -> AsyncIterator[Running]:
+    """An engine, up while entered.
+
+    Args:
+        hurry: when set, leaving waits for nothing that is under way: it is cut off and comes again.
+    """
     clock = clock or SteadyClock()
     tolerate_sloppy_values()
     data = table.engine.data.absolute()
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    reserve = _reserve(data, table)
     url = locate(table.engine)
     async with tenancy(data, shared=is_shared(url)) as place:
         database = open_database(url)
         try:
             await asyncio.to_thread(migrate, database.engine)
-            async with _assembled(table, clock, data, database, place) as engine:
+            hurry = hurry or asyncio.Event()
+            async with _assembled(table, clock, data, database, place, reserve, hurry) as engine:
                 yield engine
         finally:
             database.close()
@@ -84,11 +107,21 @@ async def running(table: Table, clock: Clock | None = None) -> AsyncIterator[Run
 
 @contextlib.asynccontextmanager
 async def _assembled(
-    table: Table, clock: Clock, data: Path, database: Database, place: Tenancy
+    table: Table,
+    clock: Clock,
+    data: Path,
+    database: Database,
+    place: Tenancy,
+    reserve: Reserve,
+    hurry: asyncio.Event,
 ) -> AsyncIterator[Running]:
     node = f"{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     settings = table.engine
     spool = Spool(data, max_instance=settings.max_instance, min_free=settings.min_free)
+    retention = Retention(database, spool, clock, table.retention, data=data)
+    disk = Disk(spool, reserve, settings.min_free, on_low=retention.wake)
+    disk.look()
+    watch = DatabaseWatch(database)
     await _take_over(database, spool, clock, table, alone=place.alone)
     links, doors = _artefact_links(table, data, database, clock)
     place.started()
@@ -127,6 +160,7 @@ async def _assembled(
         clock,
         keywords=table.keywords(),
         keep_versions=table.assembly.on_conflict == "version",
+        available=lambda: watch.available,
     )
     assembly = Assembly(
         database,
@@ -147,26 +181,34 @@ async def _assembled(
     listeners: list[Any] = [c for c in channels.values() if not isinstance(c, Mounted)]
 
     async def readiness() -> list[str]:
-        reasons = []
-        if spool.below_watermark:
-            reasons.append("the disk is below its watermark: instances are refused until space is free")
-        return reasons
+        return disk.reasons + watch.reasons
 
     async def metrics() -> dict[str, float]:
-        return await database.read(lambda c: look.metrics(c, list(table.outbound), clock.now()))
+        samples = measured(intake, spool, disk, watch, retention)
+        if watch.available:
+            samples |= await database.read(lambda c: look.metrics(c, list(table.outbound), clock.now()))
+        return samples
 
     app = application(mounted, readiness, metrics)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(spool.close)
         stack.callback(intake.close)
-        await stack.enter_async_context(_background(assembly, decider, processing, dispatch))
-        for listener in listeners:
-            await stack.enter_async_context(_bound(listener, intake))
-        port = await stack.enter_async_context(_served(app, settings.http))
-        stack.callback(intake.drain)
+        parts = (assembly, decider, processing, intake, retention, disk, watch)
+        await stack.enter_async_context(_background(parts, dispatch, hurry))
+        ways_in = [*(_bound(listener, intake) for listener in listeners), _served(app, settings.http)]
+        gave = await stack.enter_async_context(opened(ways_in, on_closing=intake.drain, hurry=hurry))
+        port = gave[-1]
         logger.info("engine running", extra={"pons": {"table": table.version, "port": port}})
         yield Running(port, database, assembly)
         logger.info("engine stopping")
+
+
+def _reserve(data: Path, table: Table) -> Reserve:
+    """Before anything is opened: on a full disk, the reserve is what the start itself needs."""
+    reserve = Reserve(data / "reserve", table.engine.reserve)
+    if should_give_up(free=shutil.disk_usage(data).free, failed=False):
+        reserve.give_up()
+    return reserve
 
 
 async def _take_over(database: Database, spool: Spool, clock: Clock, table: Table, *, alone: bool) -> None:
@@ -238,11 +280,9 @@ async def _served(app: Any, listen: str) -> AsyncIterator[int]:
 
 
 @contextlib.asynccontextmanager
-async def _background(
-    assembly: Assembly, decider: Decider, processing: Processing, dispatch: Dispatch
-) -> AsyncIterator[None]:
-    """The four loops behind the intake; deliveries under way get a moment to end."""
-    loops = [asyncio.create_task(supervised(part.run)) for part in (assembly, decider, processing)]
+async def _background(parts: Sequence[Part], dispatch: Dispatch, hurry: asyncio.Event) -> AsyncIterator[None]:
+    """The loops behind the intake; deliveries under way get a moment to end."""
+    loops = [asyncio.create_task(supervised(part.run)) for part in parts]
     deliveries_loop = asyncio.create_task(supervised(dispatch.run))
     try:
         yield
@@ -251,7 +291,9 @@ async def _background(
             loop.cancel()
         await asyncio.gather(*loops, return_exceptions=True)
         dispatch.drain()
-        await asyncio.wait([deliveries_loop], timeout=DRAIN)
+        hurrying = asyncio.create_task(hurry.wait())
+        await asyncio.wait([deliveries_loop, hurrying], timeout=DRAIN, return_when=asyncio.FIRST_COMPLETED)
+        hurrying.cancel()
         deliveries_loop.cancel()
         await asyncio.gather(deliveries_loop, return_exceptions=True)
 

@@ -24,7 +24,7 @@ import struct
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from pathlib import Path
 
 from engine.errors import Busy, Rejected, RejectedReason
@@ -37,8 +37,9 @@ _META_START = struct.Struct("<128x4s4s2sHI")  # preamble, DICM, (0002,0000), "UL
 class FileLanding:
     """One instance on its way to disk."""
 
-    def __init__(self, path: Path, limit: int) -> None:
+    def __init__(self, path: Path, limit: int, on_full: Callable[[], None] = lambda: None) -> None:
         self.path = path
+        self._on_full = on_full
         self._limit = limit
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         self._size = 0
@@ -62,6 +63,7 @@ class FileLanding:
                 rest = rest[os.write(self._file, rest) :]
         except OSError as error:
             if error.errno in FULL:
+                self._on_full()
                 raise Busy("no space is left for instances", storage_full=True) from None
             raise
         self._size += len(view)
@@ -123,6 +125,9 @@ class Spool:
         self._free = 0
         self._lock = threading.Lock()
         self._known: set[Path] = set()
+        self._failed = False
+        self.shut = False
+        """Whether the disk keeps new landings out, as whoever watches it found."""
         for folder in (data, self.instances, self._landings):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         fsync_folder(data)
@@ -157,24 +162,45 @@ class Spool:
         return removed
 
     @property
-    def below_watermark(self) -> bool:
-        """Whether the disk has less free space than the watermark; looked up once a second."""
+    def free(self) -> int:
+        """Free bytes of the disk; looked up once a second."""
         with self._lock:
             now = time.monotonic()
             if now - self._checked_at > 1 or self._checked_at < 0:
                 self._free = self._free_space(self.instances)
                 self._checked_at = now
-            return self._free < self._min_free
+            return self._free
+
+    def look_again(self) -> int:
+        """Free bytes of the disk, looked up now."""
+        with self._lock:
+            self._checked_at = -1.0
+        return self.free
+
+    @property
+    def below_watermark(self) -> bool:
+        """Whether the disk has less free space than the watermark."""
+        return self.free < self._min_free
+
+    def failed(self) -> None:
+        """A write has failed for want of space."""
+        self._failed = True
+
+    def take_failure(self) -> bool:
+        """Whether one has since this was asked last."""
+        failed, self._failed = self._failed, False
+        return failed
 
     def land(self) -> FileLanding:
         """Open a landing; raises Busy below the watermark."""
-        if self.below_watermark:
+        if self.shut or self.below_watermark:
             raise Busy("the disk is below its watermark", storage_full=True)
         try:
-            return FileLanding(self._landing / uuid.uuid4().hex, self._max_instance)
+            return FileLanding(self._landing / uuid.uuid4().hex, self._max_instance, self.failed)
         except OSError as error:
             if error.errno in (*FULL, errno.EMFILE, errno.ENFILE):
                 full = error.errno in FULL
+                self._failed |= full
                 raise Busy(f"a landing cannot be opened: {error.strerror}", storage_full=full) from None
             raise
 
@@ -197,6 +223,7 @@ class Spool:
             self._name(landing.path, folder, name)
         except OSError as error:
             if error.errno in FULL:
+                self.failed()
                 raise Busy("no space is left for instances", storage_full=True) from None
             raise
         return f"{site}/{study_instance_uid}/{name}"
@@ -230,13 +257,21 @@ class Spool:
         """Remove bytes that were never recorded."""
         self.path(relative).unlink(missing_ok=True)
 
-    def move_away(self, relative: str, trash: Path) -> None:
-        """Take a study's whole folder away, by one rename; harmless when there is none."""
+    def take_away(self, relative: str, kept: Set[str], trash: Path) -> None:
+        """Take a study's files away, all but those ``kept`` (paths below the instances folder).
+
+        Without any to keep the whole folder goes, by one rename into ``trash``. Harmless when repeated.
+        """
         folder = self.instances / relative
         with self._lock:
             self._known.discard(folder)
             with contextlib.suppress(FileNotFoundError):
-                folder.rename(trash)
+                if not kept:
+                    folder.rename(trash / uuid.uuid4().hex)
+                    return
+                for file in folder.iterdir():
+                    if f"{relative}/{file.name}" not in kept:
+                        file.unlink()
 
     def _make_folder(self, folder: Path) -> None:
         with self._lock:

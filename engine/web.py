@@ -63,7 +63,10 @@ class _Server(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def serving(app: Starlette, listen: str) -> AsyncIterator[int]:
-    """Serve while entered; yields the port. Leaving lets running requests end (10 s at most)."""
+    """Serve while entered; yields the port. Leaving lets running requests end (10 s at most).
+
+    Cancelled while it is left, it waits for none of them.
+    """
     host, _, port = listen.rpartition(":")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host.strip("[]"), int(port)), family=family)
@@ -90,5 +93,9 @@ async def serving(app: Starlette, listen: str) -> AsyncIterator[int]:
         yield int(listener.getsockname()[1])
     finally:
         server.should_exit = True
-        await task
-        listener.close()
+        try:
+            await asyncio.wait([task])
+        finally:
+            server.force_exit = True  # told to hurry, or over already
+            await task
+            listener.close()

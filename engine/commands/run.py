@@ -33,10 +33,15 @@ def run(
 
 
 async def _run(table: Table) -> None:
-    stop = asyncio.Event()
+    stop, hurry = asyncio.Event(), asyncio.Event()
+
+    def told() -> None:
+        """To stop; told again, to wait for nothing."""
+        logger.info("told to hurry" if stop.is_set() else "told to stop")
+        (hurry if stop.is_set() else stop).set()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    async with running(table):
+        loop.add_signal_handler(number, told)
+    async with running(table, hurry=hurry):
         await stop.wait()
-        logger.info("told to stop")

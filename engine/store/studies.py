@@ -52,9 +52,13 @@ class Recorded:
 def known_versions(connection: Connection, site: str, sop_instance_uid: str) -> Sequence[Any]:
     """Every version of a SOP Instance that this site has sent."""
     return connection.execute(
-        select(instances.c.study_id, instances.c.sha256, instances.c.path).where(
-            instances.c.site == site, instances.c.sop_instance_uid == sop_instance_uid
-        )
+        select(
+            instances.c.study_id,
+            instances.c.site,
+            instances.c.sop_instance_uid,
+            instances.c.sha256,
+            instances.c.path,
+        ).where(instances.c.site == site, instances.c.sop_instance_uid == sop_instance_uid)
     ).all()
 
 
@@ -99,8 +103,9 @@ def drop_unrecorded(connection: Connection, path: str, forget: Callable[[str], N
         forget: removes them.
     """
     site, _, name = path.split("/")
-    serialise(connection, _name(site, name.rpartition("-")[0]))
-    if connection.execute(select(instances.c.id).where(instances.c.path == path)).first() is None:
+    sop_instance_uid = name.rpartition("-")[0]
+    serialise(connection, _name(site, sop_instance_uid))
+    if all(version.path != path for version in known_versions(connection, site, sop_instance_uid)):
         forget(path)
 
 
@@ -114,12 +119,10 @@ def _count_duplicate(connection: Connection, version: Row[Any]) -> bool:
         update(studies).where(studies.c.id == version.study_id).values(duplicates=studies.c.duplicates + 1)
     )
     # Only now is the study's row ours.
-    still = connection.execute(
-        select(instances.c.id).where(
-            instances.c.path == version.path, instances.c.study_id == version.study_id
-        )
+    return any(
+        seen.path == version.path
+        for seen in known_versions(connection, version.site, version.sop_instance_uid)
     )
-    return still.first() is not None
 
 
 def _open_study(connection: Connection, new: NewInstance, now: float) -> tuple[int, bool]:
