@@ -35,7 +35,8 @@ def check(reading: Reading, *, surroundings: bool = True) -> None:
     _check_listeners(reading)
     _check_mounted(reading)
     for name, declared in reading.outbound.items():
-        _check_known(reading, "sites", declared.settings.site, ("outbound", name, "site"), "site")
+        if _check_known(reading, "sites", declared.settings.site, ("outbound", name, "site"), "site"):
+            _check_commitment(reading, name, declared.settings)
     check_tunnels(reading)
     _check_route_order(reading)
     for index, route in reading.routes.items():
@@ -141,6 +142,28 @@ def _collide(one: str, other: str) -> bool:
         return True
     first, second = parse_address(one), parse_address(other)
     return one == other or (first is not None and first == second)
+
+
+def _check_commitment(reading: Reading, name: str, settings: Any) -> None:
+    """A peer's report on an association of its own (PS3.4 J.3.3) must find a listener that takes it."""
+    if not getattr(settings, "storage_commitment", False):
+        return
+    site = reading.sites.get(settings.site)
+    listeners = [one.settings for one in reading.inbound.values() if one.type.name == "c_store"]
+    ours = {getattr(one, "ae_title", None) for one in listeners}
+    if not listeners:
+        missing = "no c_store listener takes it: declare one under inbound"
+    elif settings.calling_ae_title not in ours:
+        missing = f"no c_store listener has the AE title {settings.calling_ae_title} that it is asked from"
+    elif site is not None and settings.ae_title not in site.ae_titles:
+        missing = f"{settings.ae_title} is not among the ae_titles of site {site.key}, so it is turned away"
+    else:
+        return
+    reading.warn(
+        ("outbound", name, "storage_commitment"),
+        f"where the peer reports on an association of its own, {missing}; only a report on the association "
+        "that asked would be heard",
+    )
 
 
 # ── routes ──────────────────────────────────────────────────────────────────────────────────────

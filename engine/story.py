@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from engine.store import deliveries, look, trail, work
+from engine.store import commitments, deliveries, look, trail, work
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +118,27 @@ def _deliveries(connection: Connection, study: Any) -> list[Event]:
                     ended, "attempt", f"{name} attempt {attempt.attempt}: {attempt.outcome} {answer}".rstrip()
                 )
             )
+        events += _commitments(connection, name, row.delivery_id)
         if row.state == "superseded":
             events.append(Event(row.finished_at, "superseded", f"{name}: {row.reason}"))
         if row.state == "dead":
             events.append(Event(row.finished_at, "dead", f"{name}: {row.reason}"))
+    return events
+
+
+def _commitments(connection: Connection, name: str, delivery_id: str) -> list[Event]:
+    """What the peer was asked to commit to, and what it said."""
+    events = []
+    for row in commitments.of_delivery(connection, delivery_id):
+        asked = f"{name} attempt {row.attempt}: asked to commit, transaction {row.transaction_uid}"
+        events.append(Event(row.requested_at, "asked", asked))
+        if row.state == "committed":
+            events.append(Event(row.reported_at, "committed", f"{name} committed to all of it"))
+        elif row.state == "failed":
+            why = f"{name} did not commit to {len(row.failed)} instances: {commitments.reasons(row.failed)}"
+            events.append(Event(row.reported_at, "denied", why))
+        elif row.state == "expired":
+            events.append(Event(row.expires_at, "overdue", f"{name} has not reported whether it commits"))
     return events
 
 

@@ -112,6 +112,45 @@ def test_what_is_probably_not_meant_is_a_warning(
     assert table is not None, "a warning refuses nothing"
 
 
+REPORTED = "where the peer reports on an association of its own, "
+HEARD = "; only a report on the association that asked would be heard"
+
+
+@pytest.mark.parametrize(
+    ("inbound", "ae_title", "missing"),
+    [
+        ("", "A", "no c_store listener takes it: declare one under inbound"),
+        ("inbound: {web: {type: stow_rs}}\n", "A", "no c_store listener takes it: declare one under inbound"),
+        (
+            "inbound: {pacs: {type: c_store, ae_title: OTHER}}\n",
+            "A",
+            "no c_store listener has the AE title PONS that it is asked from",
+        ),
+        (
+            "inbound: {pacs: {type: c_store}}\n",
+            "B",
+            "B is not among the ae_titles of site a, so it is turned away",
+        ),
+        ("inbound: {pacs: {type: c_store}}\n", "A", ""),
+    ],
+)
+def test_a_commitment_whose_report_would_be_turned_away_is_a_warning(
+    tmp_path: Path, inbound: str, ae_title: str, missing: str
+) -> None:
+    path = tmp_path / "routes.yaml"
+    peer = f"type: dicom_forward, site: a, host: 10.0.0.1, port: 104, ae_title: {ae_title}"
+    path.write_text(
+        "version: 1\nsites: {a: {addresses: [10.0.0.1], ae_titles: [A]}}\n"
+        f"{inbound}outbound:\n  a-archive: {{{peer}, storage_commitment: true}}\n"
+    )
+    table, findings = examine(path)
+    assert [finding.message for finding in findings] == [REPORTED + missing + HEARD] * bool(missing)
+    assert [(each.path, each.severity) for each in findings] == [
+        ("outbound.a-archive.storage_commitment", "warning")
+    ] * bool(missing)
+    assert table is not None
+
+
 def test_two_sites_at_one_address_are_told_apart_by_ae_title_only(tmp_path: Path) -> None:
     path = tmp_path / "routes.yaml"
     path.write_text(
