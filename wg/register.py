@@ -101,9 +101,9 @@ def enrol(register: Register, token: str, key: str, now: float) -> tuple[Registe
         ValueError: the key is none.
     """
     checked = checked_key(key)
-    found = None
+    found, shown = None, _hashed(token)
     for one in register.standing():  # every entry is compared, in constant time each
-        if hmac.compare_digest(one.token_sha256, _hashed(token)) and now < one.token_expires_at:
+        if hmac.compare_digest(one.token_sha256, shown) and now < one.token_expires_at:
             found = one
     if found is None:
         raise RegisterError("the enrolment token is not valid; ask for a new one")
