@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, Connection, Table, cast, func, select
+from sqlalchemy import ARRAY, BigInteger, Column, ColumnElement, Connection, Table, any_, cast, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 
@@ -31,6 +32,13 @@ def serialise(connection: Connection, *names: str) -> None:
             "key"
         )
         connection.execute(select(func.pg_advisory_xact_lock(keys)))
+
+
+def among(connection: Connection, column: Column[Any], values: Collection[Any]) -> ColumnElement[bool]:
+    """Whether a column is one of these: on PostgreSQL as one parameter, so that a plan is kept."""
+    if is_shared(connection):
+        return column == any_(cast(list(values), ARRAY(column.type)))
+    return column.in_(values)
 
 
 def _key(name: str) -> int:

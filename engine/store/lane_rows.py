@@ -5,11 +5,12 @@ A lane's row is locked before its deliveries are touched, so whoever holds it kn
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, tuple_, update
+from sqlalchemy import Connection, Row, select, update
 
-from engine.store.dialect import insert_unless_there
+from engine.store.dialect import among, insert_unless_there
 from engine.store.tables import deliveries, lanes
 
 
@@ -33,13 +34,19 @@ def lock_all(
     connection: Connection, keys: set[tuple[str, str]]
 ) -> dict[tuple[str, str], tuple[str | None, int]]:
     """Owner and fence of each of these lanes, ours until the transaction ends."""
-    rows = connection.execute(
-        select(lanes)
-        .where(tuple_(lanes.c.destination, lanes.c.order_key).in_(sorted(keys)))
-        .order_by(lanes.c.destination, lanes.c.order_key)
-        .with_for_update()
-    )
-    return {(row.destination, row.order_key): (row.owner, row.fence) for row in rows}
+    found: dict[tuple[str, str], tuple[str | None, int]] = {}
+    for destination, some in groupby(sorted(keys), key=lambda key: key[0]):
+        rows = connection.execute(
+            select(lanes)
+            .where(
+                lanes.c.destination == destination,
+                among(connection, lanes.c.order_key, [order_key for _, order_key in some]),
+            )
+            .order_by(lanes.c.order_key)
+            .with_for_update()
+        )
+        found |= {(destination, row.order_key): (row.owner, row.fence) for row in rows}
+    return found
 
 
 def refresh(connection: Connection, lane: Row[Any], head_before: int | None, now: float) -> None:

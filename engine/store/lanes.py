@@ -33,7 +33,7 @@ from sqlalchemy import (
 )
 
 from engine.store import lane_rows, waiting
-from engine.store.dialect import serialise
+from engine.store.dialect import among, serialise
 from engine.store.tables import attempts, deliveries, lanes
 from engine.store.waiting import requeue, wake_dependants
 
@@ -168,7 +168,9 @@ def claim(
         update(deliveries)
         .where(
             deliveries.c.seq.in_(
-                select(first).where(lanes.c.destination == destination, lanes.c.order_key.in_(list(fences)))
+                select(first).where(
+                    lanes.c.destination == destination, among(connection, lanes.c.order_key, fences)
+                )
             )
         )
         .values(attempts=deliveries.c.attempts + 1)
@@ -182,14 +184,14 @@ def claim(
                 deliveries.c.attempts,
                 literal(now, Float),
                 *(literal(word) for word in ("unknown", "", "", "")),
-            ).where(deliveries.c.seq.in_([head.seq for head in heads])),
+            ).where(among(connection, deliveries.c.seq, [head.seq for head in heads])),
         )
     )
     empty = fences.keys() - {head.order_key for head in heads}
     if empty:
         connection.execute(
             update(lanes)
-            .where(lanes.c.destination == destination, lanes.c.order_key.in_(empty))
+            .where(lanes.c.destination == destination, among(connection, lanes.c.order_key, empty))
             .values(pending=0, owner=None)
         )
     return [
@@ -214,7 +216,7 @@ def settle(connection: Connection, settlements: Sequence[Settlement], now: float
         connection.execute(
             update(attempts)
             .where(
-                attempts.c.delivery_id.in_([one.claim.delivery.delivery_id for one in some]),
+                among(connection, attempts.c.delivery_id, [one.claim.delivery.delivery_id for one in some]),
                 attempts.c.attempt == attempt,
             )
             .values(ended_at=now, **dict(zip(("outcome", "code", "detail", "warning"), said, strict=True)))
@@ -235,7 +237,7 @@ def settle(connection: Connection, settlements: Sequence[Settlement], now: float
     ):
         connection.execute(
             update(deliveries)
-            .where(deliveries.c.seq.in_([one.claim.delivery.seq for one in some]))
+            .where(among(connection, deliveries.c.seq, [one.claim.delivery.seq for one in some]))
             .values(state=state, reason=reason, finished_at=None if state in OPEN else now)
         )
     # Free once their deliveries have moved: whether a lane has more, and when.
@@ -250,7 +252,7 @@ def settle(connection: Connection, settlements: Sequence[Settlement], now: float
             update(lanes)
             .where(
                 lanes.c.destination == destination,
-                lanes.c.order_key.in_([one.claim.delivery.order_key for one in some]),
+                among(connection, lanes.c.order_key, [one.claim.delivery.order_key for one in some]),
             )
             .values(owner=None, due_at=due_at, pending=_HAS_MORE)
         )
@@ -331,7 +333,7 @@ def _overtaken(connection: Connection, seqs: Sequence[int]) -> set[int]:
     return set(
         connection.execute(
             select(deliveries.c.seq).where(
-                deliveries.c.seq.in_(seqs),
+                among(connection, deliveries.c.seq, seqs),
                 exists().where(
                     newer.c.destination == deliveries.c.destination,
                     newer.c.lineage == deliveries.c.lineage,

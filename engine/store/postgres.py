@@ -27,7 +27,7 @@ logger = logging.getLogger("pons.store")
 
 WRITERS, READERS = 8, 4
 PATIENCE = 10.0  # seconds that work is tried again before the database counts as unavailable
-_AGAIN = {"40001", "40P01"}  # serialization failure, deadlock: nothing was done
+_AGAIN = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock timeout: nothing was done
 _CONNECTION = {
     "connect_timeout": 5,
     "application_name": "pons",
@@ -35,7 +35,13 @@ _CONNECTION = {
     "keepalives_interval": 2,
     "keepalives_count": 3,
     "tcp_user_timeout": 10_000,  # ms that sent bytes may stay unacknowledged: a cut wire is noticed
-    "options": "-c statement_timeout=60s -c lock_timeout=20s -c idle_in_transaction_session_timeout=60s",
+    "options": " ".join(
+        (
+            "-c statement_timeout=60s -c lock_timeout=20s -c idle_in_transaction_session_timeout=60s",
+            # A plan made for an empty table, or for ten keys, must not be kept for a full one and a thousand.
+            "-c plan_cache_mode=force_custom_plan",
+        )
+    ),
 }
 
 
