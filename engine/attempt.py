@@ -35,7 +35,7 @@ GRACE = 5.0  # seconds beyond a channel's own timeout before the engine cuts the
 ASKING = 60.0  # seconds beside twice the timeout that a channel has to ask for a storage commitment
 AWAY = 2.0  # seconds at least until the next attempt when the database was away before the peer was asked
 RETRY_WRITE = 0.5  # seconds between tries to write down an answer while the database is away
-_OURS = {"defect", "empty", "file", "framing", "object"}  # codes of failures before the peer was asked
+_OURS = {"defect", "empty", "file", "framing", "lease", "object"}  # failures that say nothing of the peer
 _UTC = ZoneInfo("UTC")
 
 Also = Callable[[Connection, bool, float], None]  # more to write with a settlement: is it ours, and now
@@ -62,6 +62,7 @@ class UnderWay:
     destination: Destination
     claimed: Claim
     probe: bool  # the one delivery that a half open circuit lets through
+    until: float  # when the lease of the claim ends, by the event loop's clock
 
     @property
     def name(self) -> str:
@@ -102,9 +103,13 @@ class Attempts:
 
     async def make(self, ours: UnderWay) -> None:
         """One attempt, settled on return; cancelled, it is given back."""
-        keeper = asyncio.create_task(self._keep_lease(ours))
+        # Who was frozen past the lease must not send when it wakes: another may have sent this, and what
+        # comes after it. A timer that is due ends the attempt before anything that came for it is looked at.
+        fence = asyncio.timeout_at(ours.until)
+        keeper = asyncio.create_task(self._keep_lease(ours, fence))
         try:
-            payload, answer = await self._deliver(ours)
+            async with fence:
+                payload, answer = await self._deliver(ours)
         except asyncio.CancelledError:
             await self._release(ours)
             raise
@@ -113,7 +118,11 @@ class Attempts:
         except TryAgain as error:
             await self._again(ours, error)
         except TimeoutError:
-            await self._again(ours, TryAgain("no answer in time", code="timeout"))
+            if fence.expired():
+                why = "ended with its lease, which could not be renewed in time"
+                await self._again(ours, TryAgain(why, code="lease", uncertain=True))
+            else:
+                await self._again(ours, TryAgain("no answer in time", code="timeout"))
         except DatabaseUnavailable as error:  # before the peer was asked
             await self._again(ours, TryAgain(str(error), code="defect", after=AWAY))
         except Exception as error:
@@ -151,17 +160,22 @@ class Attempts:
         async with asyncio.timeout(patience):
             return payload, await destination.channel.deliver(payload, delivery)
 
-    async def _keep_lease(self, ours: UnderWay) -> None:
-        def extend(connection: Connection) -> None:
+    async def _keep_lease(self, ours: UnderWay, fence: asyncio.Timeout) -> None:
+        def extend(connection: Connection) -> bool:
             due_at = self._clock.now() + self._lease
-            if lanes.extend(connection, ours.claimed, due_at) and ours.probe:
+            is_ours = lanes.extend(connection, ours.claimed, due_at)
+            if is_ours and ours.probe:
                 destinations.extend_probe(connection, ours.name, due_at)
+            return is_ours
 
         pause_for = self._lease / 3
+        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(pause_for)
+            asked_at = loop.time()
             try:
-                await self._database.write(extend)
+                if await self._database.write(extend) and not fence.expired():
+                    fence.reschedule(asked_at + self._lease)
                 pause_for = self._lease / 3
             except DatabaseUnavailable:  # should it stay away, the fence protects
                 pause_for = min(RETRY_WRITE, self._lease / 3)

@@ -111,6 +111,7 @@ class Dispatch:
     ) -> tuple[list[UnderWay], float | None]:
         """What we take now, or when to look again; None: in a while, or when woken."""
         settings, now = destination.declared.settings, self._clock.now()
+        until = asyncio.get_running_loop().time() + self._lease
         if self._attempts.unwritten:  # first what was answered: its lanes may look abandoned
             return [], None
         closed = closed_until(settings.maintenance, at(now), destination.zone)
@@ -131,7 +132,7 @@ class Dispatch:
         except Exception:
             logger.exception("claiming failed; trying again", extra={"pons": {"destination": name}})
             return [], None
-        return [UnderWay(destination, claimed, probe) for claimed in claims], None
+        return [UnderWay(destination, claimed, probe, until) for claimed in claims], None
 
     async def _rest(self, wake: asyncio.Event, again_at: float | None) -> None:
         wait = IDLE if again_at is None else min(IDLE, max(0.001, again_at - self._clock.now()))
