@@ -142,27 +142,35 @@ class Intake(Protocol):
 class CommitmentDesk(Protocol):
     """The engine's side of storage commitment, as provider (J.3 SCP) and as user (SCU)."""
 
-    async def requested(self, request: CommitmentRequest) -> None:
-        """A site asks whether its instances are safe; durable on return. The same again is harmless.
+    async def requested(self, request: CommitmentRequest, *, hold: float = 0.0) -> None:
+        """A site asks whether its instances are safe; durable on return.
 
-        Raises Busy when it cannot be recorded now.
+        The same transaction again is owed a report again. Its report is due after ``hold`` seconds:
+        who recorded the request may `claim` it until then. Raises Busy when it cannot be recorded now.
         """
         ...
 
-    async def owed(self, inbound: str) -> Sequence[OwedReport]:
-        """The reports that are due to be sent by this inbound channel, each answered at this moment.
+    async def claim(self, site: str, transaction_uid: str) -> OwedReport | None:
+        """The report on one transaction, answered at this moment; None when it is not owed (any more).
 
         Only what is durable counts as committed; what is not here fails with 0112, what is here and
-        cannot be read with 0110, what is here under another SOP Class with 0119.
+        cannot be read with 0110, what is here under another SOP Class with 0119. Once claimed it is
+        the caller's to send, and due again by itself when neither `sent` nor `not_sent` is heard.
         """
+        ...
+
+    async def owed(self, inbound: str, limit: int) -> Sequence[OwedReport]:
+        """The same for the reports that are due to be sent by this inbound channel."""
         ...
 
     async def sent(self, report: OwedReport) -> None:
         """The site has taken this report."""
         ...
 
-    async def not_sent(self, report: OwedReport, why: str) -> None:
-        """The site could not be reached; it is owed later again, and given up after three days."""
+    async def not_sent(
+        self, report: OwedReport, why: str, *, again: Literal["later", "at once", "never"] = "later"
+    ) -> None:
+        """The site has not taken it: it is owed still, three days at most, or never will be."""
         ...
 
     async def reported(self, site: str, report: CommitmentReport) -> bool:

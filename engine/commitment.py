@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from engine.clock import Clock
 from engine.errors import Busy, DatabaseUnavailable
@@ -41,11 +42,11 @@ class Commitments:
         self._spool = spool
         self._clock = clock
 
-    async def requested(self, request: CommitmentRequest) -> None:
+    async def requested(self, request: CommitmentRequest, *, hold: float = 0.0) -> None:
         """A site asks whether its instances are safe; durable on return."""
         now = self._clock.now()
         try:
-            await self._database.write(lambda c: commitment_requests.record(c, request, now))
+            await self._database.write(lambda c: commitment_requests.record(c, request, now, hold))
         except DatabaseUnavailable as error:
             raise Busy(str(error), storage_full=error.storage_full) from None
         logger.info(
@@ -54,42 +55,71 @@ class Commitments:
                 "pons": {
                     "site": request.site,
                     "inbound": request.inbound,
-                    "transaction": request.transaction_uid,
-                    "count": len(request.references),
+                    "calling_ae_title": request.calling_ae_title,
+                    "transaction_uid": request.transaction_uid,
+                    "instances": len(request.references),
                 }
             },
         )
 
-    async def owed(self, inbound: str) -> Sequence[OwedReport]:
+    async def claim(self, site: str, transaction_uid: str) -> OwedReport | None:
+        """The report on one transaction, answered at this moment."""
+        now = self._clock.now()
+        row = await self._database.write(lambda c: commitment_requests.claim(c, site, transaction_uid, now))
+        return None if row is None else await self._answered(row)
+
+    async def owed(self, inbound: str, limit: int) -> Sequence[OwedReport]:
         """The reports that are due to be sent by this inbound channel, each answered at this moment."""
         now = self._clock.now()
-        rows = await self._database.write(lambda c: commitment_requests.claim_owed(c, inbound, now))
+        if not await self._database.read(lambda c: commitment_requests.is_due(c, inbound, now)):
+            return []
+        rows = await self._database.write(lambda c: commitment_requests.claim_owed(c, inbound, now, limit))
         return [await self._answered(row) for row in rows]
 
     async def sent(self, report: OwedReport) -> None:
         """The site has taken this report."""
-        now, failed = self._clock.now(), len(report.report.failed)
-        await self._database.write(
-            lambda c: commitment_requests.finish(c, report.request_id, now, failed=failed)
+        now, failed = self._clock.now(), report.report.failed
+        await self._database.write(lambda c: commitment_requests.finish(c, report, now))
+        reasons = ", ".join(f"{code:04X}" for code in sorted({code for _, _, code in failed}))
+        logger.log(
+            logging.WARNING if failed else logging.INFO,
+            "storage commitment reported",
+            extra={
+                "pons": {
+                    **_facts(report),
+                    "instances": len(report.report.committed),
+                    **({"count": len(failed), "reason": reasons} if failed else {}),
+                }
+            },
         )
 
-    async def not_sent(self, report: OwedReport, why: str) -> None:
-        """The site could not be reached: owed again later, given up in the end."""
+    async def not_sent(
+        self, report: OwedReport, why: str, *, again: Literal["later", "at once", "never"] = "later"
+    ) -> None:
+        """The site has not taken it: owed again later, given up in the end."""
+        now = self._clock.now()
         row = await self._database.read(lambda c: commitment_requests.request(c, report.request_id))
-        due_at = next_attempt(
-            RETRY,
-            attempt=report.attempt,
-            created_at=row.requested_at,
-            now=self._clock.now(),
-            random=0.0,
+        if row is None:
+            return
+        due_at = {
+            "at once": now,
+            "never": None,
+            "later": next_attempt(
+                RETRY,
+                attempt=report.attempt,
+                created_at=row.requested_at,
+                now=now,
+                random=random.random(),  # noqa: S311 jitter, not a secret
+            ),
+        }[again]
+        ours = await self._database.write(
+            lambda c: commitment_requests.postpone(c, report, due_at, why[:2000])
         )
-        await self._database.write(
-            lambda c: commitment_requests.postpone(c, report.request_id, due_at, why[:2000])
-        )
-        logger.warning(
-            "storage commitment report not sent",
-            extra={"pons": {"site": report.site, "attempt": report.attempt, "reason": why}},
-        )
+        if ours and again != "at once":
+            logger.warning(
+                "storage commitment report not sent" if due_at else "storage commitment report given up",
+                extra={"pons": {**_facts(report), "attempt": report.attempt, "reason": why}},
+            )
 
     async def reported(self, site: str, report: CommitmentReport) -> bool:
         """A peer of a site reports on what we asked of it; whether it is about one of ours."""
@@ -158,3 +188,11 @@ async def ask_again(
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(OVERDUE):
                 await drained.wait()
+
+
+def _facts(report: OwedReport) -> dict[str, str]:
+    return {
+        "site": report.site,
+        "calling_ae_title": report.calling_ae_title,
+        "transaction_uid": report.report.transaction_uid,
+    }

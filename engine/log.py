@@ -51,6 +51,7 @@ FIELDS = frozenset(
         "study",
         "study_instance_uid",
         "table",
+        "transaction_uid",
         "transfer_syntax_uid",
         "unknown",
         "verdict",

@@ -1,7 +1,8 @@
-"""Receive instances by C-STORE, answer C-ECHO (PS3.4 B and A, PS3.7 9.1).
+"""Receive instances by C-STORE, answer C-ECHO, commit to what was stored (PS3.4 B, A and J; PS3.7 9.1).
 
 Enter: associations of the table's sites. Leave: each data set byte-exact as received, behind a
 file meta header of its own, in the engine's intake; success only after the intake has it durable.
+Storage commitment is told in commitment.py and commitment_reports.py.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ import uuid
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field
 from pydicom.uid import UID
 
+from channels.inbound.commitment import Commitment
+from channels.inbound.commitment_reports import CommitmentReports, CommitmentSettings
+from channels.transport.commitment_data_set import PUSH_MODEL
 from channels.transport.dimse_command import Command
 from channels.transport.dimse_negotiation import Context, Rejection
 from channels.transport.dimse_pdu import AssociationLost
@@ -54,6 +58,8 @@ STATUS = {
 OUT_OF_RESOURCES = 0xA700
 PROCESSING_FAILURE = 0x0110
 
+T = TypeVar("T")
+
 
 class CStoreSettings(Settings):
     """`type: c_store`"""
@@ -76,6 +82,8 @@ class CStoreSettings(Settings):
     """How long each PDU inside a message may take."""
     grace: Duration = 10.0
     """At shutdown, how long a C-STORE under way may take to finish."""
+    commitment: CommitmentSettings = CommitmentSettings()
+    """Storage commitment: how senders hear that what they sent is safe."""
 
 
 class CStore:
@@ -91,7 +99,8 @@ class CStore:
         """Entered: bound and serving. Left: every association has ended."""
         settings = self._settings
         host, _, port = settings.listen.rpartition(":")
-        reception = _Reception(settings.ae_title, self._context, intake, asyncio.get_running_loop())
+        reports = CommitmentReports(self._context.name, settings.commitment, intake.commitments)
+        reception = _Reception(settings.ae_title, self._context, intake, reports)
         limits = Limits(
             max_pdu=settings.max_pdu,
             max_associations=settings.max_associations,
@@ -109,29 +118,36 @@ class CStore:
                 f"inbound.{self._context.name}.listen: {settings.listen} cannot be bound: {error.strerror}"
             ) from None
         logger.info("listening", extra={"pons": {"inbound": self._context.name, "listen": settings.listen}})
-        try:
-            yield
-        finally:
-            stopping = asyncio.create_task(asyncio.to_thread(acceptor.stop, settings.grace))
-            await asyncio.wait({stopping}, timeout=settings.grace + 1)
-            reception.give_up()
-            await stopping
-            self.address = None
+        async with reports.running():
+            try:
+                yield
+            finally:
+                stopping = asyncio.create_task(asyncio.to_thread(acceptor.stop, settings.grace))
+                try:
+                    await asyncio.wait({stopping}, timeout=settings.grace + 1)
+                finally:  # also when it is cancelled: the engine is told to hurry
+                    acceptor.cut()
+                    reception.give_up()
+                    await stopping
+                    self.address = None
 
 
 class _Reception:
     """What the associations of one listener are served with; called from their threads."""
 
+    normalized = frozenset({PUSH_MODEL})
+
     def __init__(
-        self, ae_title: str, context: InboundContext, intake: Intake, loop: asyncio.AbstractEventLoop
+        self, ae_title: str, context: InboundContext, intake: Intake, reports: CommitmentReports
     ) -> None:
         self._ae_title = ae_title
         self._context = context
         self._intake = intake
-        self._loop = loop
+        self._commitment = Commitment(context.name, intake.commitments, reports, self._run)
+        self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._sessions: dict[Association, tuple[str, str]] = {}  # site and session
-        self._accepting: set[Future[Receipt]] = set()
+        self._waiting: set[Future[Any]] = set()
 
     def admit(self, association: Association) -> Rejection | None:
         """Address first: who is no site learns nothing about AE titles."""
@@ -222,20 +238,30 @@ class _Reception:
             sop_class_uid=command.sop_class_uid,
             sop_instance_uid=command.sop_instance_uid,
         )
-        accepting: Coroutine[Any, Any, Receipt] = self._intake.accept(arrival)
-        future = asyncio.run_coroutine_threadsafe(accepting, self._loop)
+        return self._run(self._intake.accept(arrival))
+
+    def perform(
+        self, association: Association, context_id: int, context: Context, command: Command, data: bytes
+    ) -> Status:
+        """Storage commitment asked of us, or reported to us."""
+        site, _ = self._sessions[association]
+        return self._commitment.perform(association, site, context_id, context, command, data)
+
+    def _run(self, work: Coroutine[Any, Any, T], /) -> T:
+        """Wait for the engine's loop; CancelledError once it has been given up."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
         with self._lock:
-            self._accepting.add(future)
+            self._waiting.add(future)
         try:
             return future.result()
         finally:
             with self._lock:
-                self._accepting.discard(future)
+                self._waiting.discard(future)
 
     def give_up(self) -> None:
-        """Stop waiting for the intake: the grace of a shutdown is over."""
+        """Stop waiting for the engine: the grace of a shutdown is over."""
         with self._lock:
-            waiting = list(self._accepting)
+            waiting = list(self._waiting)
         for future in waiting:
             future.cancel()
 

@@ -36,6 +36,7 @@ MAX_BYTES = 1 << 24
 PROCESSING_FAILURE = 0x0110
 INVALID_ARGUMENT_VALUE = 0x0115
 NO_SUCH_EVENT_TYPE = 0x0113
+RESOURCE_LIMITATION = 0x0213
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*\Z", re.ASCII)
 _TRANSACTION_UID = 0x00081195
@@ -121,7 +122,7 @@ def _encode(data_set: Dataset, transfer_syntax_uid: str) -> bytes:
 
 def _decode(data: bytes, transfer_syntax_uid: str) -> Dataset:
     if len(data) > MAX_BYTES:
-        raise InvalidDataSet(f"a data set of more than {MAX_BYTES} bytes", PROCESSING_FAILURE)
+        raise InvalidDataSet(f"a data set of more than {MAX_BYTES} bytes", RESOURCE_LIMITATION)
     try:
         return read_dataset(
             BytesIO(data), transfer_syntax_uid == IMPLICIT_VR_LITTLE_ENDIAN, is_little_endian=True
@@ -136,7 +137,7 @@ def _sequence(data_set: Dataset, tag: int) -> Iterator[Dataset]:
     except Exception as error:
         raise InvalidDataSet("a sequence that cannot be read", PROCESSING_FAILURE) from error
     if len(items) > MAX_REFERENCES:
-        raise InvalidDataSet(f"more than {MAX_REFERENCES} instances", PROCESSING_FAILURE)
+        raise InvalidDataSet(f"more than {MAX_REFERENCES} instances", RESOURCE_LIMITATION)
     for item in items:
         if not isinstance(item, Dataset):
             raise InvalidDataSet("a sequence without items", INVALID_ARGUMENT_VALUE)

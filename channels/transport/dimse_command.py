@@ -6,11 +6,13 @@ Enter: the bytes of a command set, or the fields of a response. Leave: a `Comman
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 C_STORE_RQ, C_ECHO_RQ, C_CANCEL_RQ = 0x0001, 0x0030, 0x0FFF
+N_EVENT_REPORT_RQ, N_ACTION_RQ = 0x0100, 0x0130
 RESPONSE = 0x8000  # set in the command field of every response
-NO_DATA_SET = 0x0101
+HAS_DATA_SET, NO_DATA_SET = 0x0001, 0x0101
 
 _GROUP_LENGTH = 0x0000
 _AFFECTED_SOP_CLASS_UID, _REQUESTED_SOP_CLASS_UID = 0x0002, 0x0003
@@ -18,18 +20,23 @@ _COMMAND_FIELD = 0x0100
 _MESSAGE_ID, _MESSAGE_ID_RESPONDED_TO = 0x0110, 0x0120
 _DATA_SET_TYPE = 0x0800
 _STATUS, _ERROR_COMMENT = 0x0900, 0x0902
-_AFFECTED_SOP_INSTANCE_UID = 0x1000
+_AFFECTED_SOP_INSTANCE_UID, _REQUESTED_SOP_INSTANCE_UID = 0x1000, 0x1001
+_EVENT_TYPE_ID, _ACTION_TYPE_ID = 0x1002, 0x1008
+_TYPE_ID = {N_EVENT_REPORT_RQ: _EVENT_TYPE_ID, N_ACTION_RQ: _ACTION_TYPE_ID}
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A request as it came; absent UIDs are empty."""
+    """A request as it came, or a response; absent UIDs are empty."""
 
     field: int
     message_id: int
     has_data_set: bool
     sop_class_uid: str = ""
     sop_instance_uid: str = ""
+    type_id: int = 0  # Action Type ID of an N-ACTION, Event Type ID of an N-EVENT-REPORT
+    responds_to: int = 0  # Message ID Being Responded To, of a response
+    status: int = 0  # of a response
 
 
 def decode(data: bytes) -> Command:
@@ -45,26 +52,52 @@ def decode(data: bytes) -> Command:
             raise ValueError("the command set is malformed")
         elements[element] = data[offset : offset + length]
         offset += length
+    field = _number(elements, _COMMAND_FIELD)
+    is_response = bool(field & RESPONSE)
+    type_id = _TYPE_ID.get(field, 0)
     return Command(
-        field=_number(elements, _COMMAND_FIELD),
+        field=field,
         message_id=_number(elements, _MESSAGE_ID) if _MESSAGE_ID in elements else 0,
         has_data_set=_number(elements, _DATA_SET_TYPE) != NO_DATA_SET,
         sop_class_uid=_uid(elements, _AFFECTED_SOP_CLASS_UID) or _uid(elements, _REQUESTED_SOP_CLASS_UID),
-        sop_instance_uid=_uid(elements, _AFFECTED_SOP_INSTANCE_UID),
+        sop_instance_uid=_uid(elements, _AFFECTED_SOP_INSTANCE_UID)
+        or _uid(elements, _REQUESTED_SOP_INSTANCE_UID),
+        type_id=_number(elements, type_id) if type_id and type_id in elements else 0,
+        responds_to=_number(elements, _MESSAGE_ID_RESPONDED_TO) if is_response else 0,
+        status=_number(elements, _STATUS) if is_response else 0,
+    )
+
+
+def encode_event_report(message_id: int, sop_class_uid: str, sop_instance_uid: str, event_type: int) -> bytes:
+    """An N-EVENT-REPORT-RQ (PS3.7 10.3.1.1) that a data set follows."""
+    return _encode(
+        [
+            (_AFFECTED_SOP_CLASS_UID, _even(sop_class_uid, b"\0")),
+            (_COMMAND_FIELD, struct.pack("<H", N_EVENT_REPORT_RQ)),
+            (_MESSAGE_ID, struct.pack("<H", message_id)),
+            (_DATA_SET_TYPE, struct.pack("<H", HAS_DATA_SET)),
+            (_AFFECTED_SOP_INSTANCE_UID, _even(sop_instance_uid, b"\0")),
+            (_EVENT_TYPE_ID, struct.pack("<H", event_type)),
+        ]
     )
 
 
 def encode_response(request: Command, status: int, comment: str = "") -> bytes:
     """The response to a request, without data set; ``comment`` is cut to the 64 characters of an LO."""
-    elements = [
-        (_AFFECTED_SOP_CLASS_UID, _even(request.sop_class_uid, b"\0")),
-        (_COMMAND_FIELD, struct.pack("<H", request.field | RESPONSE)),
-        (_MESSAGE_ID_RESPONDED_TO, struct.pack("<H", request.message_id)),
-        (_DATA_SET_TYPE, struct.pack("<H", NO_DATA_SET)),
-        (_STATUS, struct.pack("<H", status)),
-        (_ERROR_COMMENT, _even(comment.replace("\\", "/")[:64], b" ")),
-        (_AFFECTED_SOP_INSTANCE_UID, _even(request.sop_instance_uid, b"\0")),
-    ]
+    return _encode(
+        [
+            (_AFFECTED_SOP_CLASS_UID, _even(request.sop_class_uid, b"\0")),
+            (_COMMAND_FIELD, struct.pack("<H", request.field | RESPONSE)),
+            (_MESSAGE_ID_RESPONDED_TO, struct.pack("<H", request.message_id)),
+            (_DATA_SET_TYPE, struct.pack("<H", NO_DATA_SET)),
+            (_STATUS, struct.pack("<H", status)),
+            (_ERROR_COMMENT, _even(comment.replace("\\", "/")[:64], b" ")),
+            (_AFFECTED_SOP_INSTANCE_UID, _even(request.sop_instance_uid, b"\0")),
+        ]
+    )
+
+
+def _encode(elements: Sequence[tuple[int, bytes]]) -> bytes:
     body = b"".join(struct.pack("<HHI", 0, tag, len(value)) + value for tag, value in elements if value)
     return struct.pack("<HHII", 0, _GROUP_LENGTH, 4, len(body)) + body
 

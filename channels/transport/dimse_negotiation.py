@@ -7,7 +7,7 @@ encodes and decodes the PDUs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -25,6 +25,8 @@ from pynetdicom.presentation import PresentationContext
 from engine.model import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 _APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"  # PS3.7 A.2.1
+_DEFAULT_ROLES = (True, False)  # of the requestor: SCU, not SCP
+_READ_HERE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1")
 _ABSTRACT_SYNTAX_NOT_SUPPORTED, _TRANSFER_SYNTAXES_NOT_SUPPORTED = 3, 4  # PS3.8 table 9-18
 
 
@@ -66,7 +68,10 @@ class AssociationRequest:
             self._proposed = [item.to_primitive() for item in self._pdu.presentation_context]
             information = self._pdu.user_information
             self.max_pdu = (information.maximum_length or 0) if information else 0
-            self._roles = list(information.role_selection) if information else []
+            self._roles = {
+                str(uid): (bool(role.scu_role), bool(role.scp_role))
+                for uid, role in (information.role_selection if information else {}).items()
+            }
         except Exception as error:  # pynetdicom raises whatever its parsing stumbles over
             raise ValueError("a malformed association request") from error
 
@@ -79,11 +84,17 @@ class AssociationRequest:
             return Rejection.APPLICATION_CONTEXT
         return None
 
-    def accept(self, is_served: Callable[[str], bool], max_pdu: int) -> tuple[dict[int, Context], bytes]:
+    def accept(
+        self, is_served: Callable[[str], bool], max_pdu: int, normalized: Collection[str] = ()
+    ) -> tuple[dict[int, Context], bytes]:
         """The accepted contexts by id, and the A-ASSOCIATE-AC PDU.
 
-        Each context is taken as proposed, with the first transfer syntax that the sender names:
-        nothing is decoded here, so whatever it prefers is right.
+        A context for storage is taken as proposed, with the first transfer syntax that the sender
+        names: nothing is decoded here, so whatever it prefers is right.
+
+        Args:
+            normalized: served SOP classes whose data sets are read here, so that only the two
+                transfer syntaxes of little endian will do, and where the peer may have either role.
         """
         contexts: dict[int, Context] = {}
         answer = A_ASSOCIATE()
@@ -96,6 +107,8 @@ class AssociationRequest:
             context_id = proposed.context_id or 0
             result.context_id = context_id
             abstract_syntax, syntaxes = str(proposed.abstract_syntax or ""), proposed.transfer_syntax
+            if abstract_syntax in normalized:
+                syntaxes = [syntax for syntax in syntaxes if syntax in _READ_HERE]
             result.transfer_syntax = list(syntaxes[:1]) or [UID("1.2.840.10008.1.2")]
             if not syntaxes:
                 result.result = _TRANSFER_SYNTAXES_NOT_SUPPORTED
@@ -113,10 +126,13 @@ class AssociationRequest:
         version.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         answer.user_information = [length, implementation, version]
         accepted = {context.abstract_syntax for context in contexts.values()}
-        for uid in self._roles:
-            if uid in accepted:  # the peer is SCU here, whatever else it could be (PS3.7 D.3.3.4)
+        for uid, proposed_roles in self._roles.items():
+            # For storage the peer is SCU here, whatever else it could be (PS3.7 D.3.3.4).
+            granted = proposed_roles if uid in normalized else _DEFAULT_ROLES
+            if uid in accepted and any(granted):
                 role = SCP_SCU_RoleSelectionNegotiation()
-                role.sop_class_uid, role.scu_role, role.scp_role = uid, True, False
+                role.sop_class_uid = UID(uid)
+                role.scu_role, role.scp_role = granted
                 answer.user_information.append(role)
         return contexts, A_ASSOCIATE_AC(answer).encode()
 

@@ -20,6 +20,8 @@ from pynetdicom.pdu import A_ABORT_RQ, A_RELEASE_RP
 _ASSOCIATE_RQ, _P_DATA, _RELEASE_RQ, _ABORT = 1, 4, 5, 7
 _MAX_ASSOCIATE_RQ = 1 << 20  # bytes; 128 contexts with a dozen transfer syntaxes each are 100 kB
 _SLACK = 64  # bytes by which senders that count the PDU header overrun the maximum
+_IS_COMMAND, _IS_LAST = 1, 2  # message control header (PS3.8 E.2)
+_LARGEST_FRAGMENT = 1 << 17  # bytes, to a peer that sets no limit
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux alone has it
 LINGER = 2.0  # seconds for the peer to close first, so that it reads our last PDU (PS3.8 9.2, Sta13)
 
@@ -149,10 +151,16 @@ class PduSocket:
             filled += count
         return view
 
-    def send_command(self, context_id: int, command_set: bytes, peer_max_pdu: int) -> None:
-        """A command set in data values, none longer than the peer takes (0: any length)."""
-        step = max(1, peer_max_pdu - 6) if peer_max_pdu else len(command_set)
-        self.send(b"".join(_data_pdus(context_id, command_set, step)))
+    def send_message(
+        self, context_id: int, command_set: bytes, peer_max_pdu: int, data_set: bytes = b""
+    ) -> None:
+        """A command set and its data set in data values, none longer than the peer takes (0: any length)."""
+        step = max(1, peer_max_pdu - 6) if peer_max_pdu else _LARGEST_FRAGMENT
+        pdus = [
+            *_data_pdus(context_id, command_set, step, _IS_COMMAND),
+            *_data_pdus(context_id, data_set, step, 0),
+        ]
+        self.send(b"".join(pdus))
 
     def send(self, pdu: bytes) -> None:
         """One PDU or several."""
@@ -188,9 +196,9 @@ class PduSocket:
         self._socket.close()
 
 
-def _data_pdus(context_id: int, command_set: bytes, step: int) -> Iterator[bytes]:
-    for start in range(0, len(command_set), step):
-        value = command_set[start : start + step]
-        control = 3 if start + step >= len(command_set) else 1
+def _data_pdus(context_id: int, content: bytes, step: int, kind: int) -> Iterator[bytes]:
+    for start in range(0, len(content), step):
+        value = content[start : start + step]
+        control = kind | (_IS_LAST if start + step >= len(content) else 0)
         head = struct.pack(">BxIIBB", _P_DATA, len(value) + 6, len(value) + 2, context_id, control)
         yield head + value

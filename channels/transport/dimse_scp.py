@@ -1,7 +1,9 @@
 """Accept DICOM associations and hand over what they carry, as it comes (PS3.8 9, PS3.7 9.1).
 
 Enter: TCP (or TLS) connections. Leave: for each association the calls of a `Service`: admit it,
-store each instance from an iterator of fragments, hear of its end. C-ECHO is answered here.
+store each instance from an iterator of fragments, perform an N-ACTION or take an N-EVENT-REPORT,
+hear of its end. C-ECHO is answered here. What the service has to tell a peer (`Association.reports`)
+goes out between two of the peer's messages.
 
 The PDUs of the association control are encoded and decoded by pynetdicom. Its acceptor itself is
 not used: it collects each data set in memory, lets a PDU be as long as its sender says, makes the
@@ -20,12 +22,13 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
 from channels.transport import dimse_command
 from channels.transport.dimse_command import Command
+from channels.transport.dimse_event_report import EventReports
 from channels.transport.dimse_negotiation import AssociationRequest, Context, Rejection
 from channels.transport.dimse_pdu import (
     INVALID_PARAMETER,
@@ -46,6 +49,7 @@ _NEGOTIATING = 64  # connections that may be open beyond the associations allowe
 STATUS_SUCCESS = 0x0000
 STATUS_SOP_CLASS_NOT_SUPPORTED = 0x0122
 STATUS_UNRECOGNIZED_OPERATION = 0x0211
+STATUS_RESOURCE_LIMITATION = 0x0213
 STATUS_CANNOT_UNDERSTAND = 0xC000
 
 
@@ -59,14 +63,17 @@ class Limits:
     network_timeout: float  # of silence between two messages
     dimse_timeout: float  # for each PDU inside a message, to come or to go
     max_drain: int  # of a refused data set that is read on, so that the peer hears why
+    max_information: int = 1 << 24  # of the data set of an N-ACTION or N-EVENT-REPORT, held in memory
+    courtesy: float = 0.5  # before we report an event: a peer that hangs up after its answer is let go
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What a C-STORE is answered with; ``comment`` becomes Error Comment (0000,0902)."""
+    """What a request is answered with; ``comment`` becomes Error Comment (0000,0902)."""
 
     code: int
     comment: str = ""
+    then: Callable[[], None] | None = None  # what is to be done once the answer is sent
 
 
 class Service(Protocol):
@@ -74,6 +81,11 @@ class Service(Protocol):
 
     def admit(self, association: Association) -> Rejection | None:
         """Judge a request by address and AE titles; None admits it."""
+        ...
+
+    @property
+    def normalized(self) -> Collection[str]:
+        """SOP classes whose N-ACTION and N-EVENT-REPORT are taken, in either role (PS3.7 D.3.3.4)."""
         ...
 
     def is_served(self, abstract_syntax: str) -> bool:
@@ -87,6 +99,12 @@ class Service(Protocol):
 
         The AssociationLost that `fragments` raises must pass through.
         """
+        ...
+
+    def perform(
+        self, association: Association, context_id: int, context: Context, command: Command, data: bytes
+    ) -> Status:
+        """An N-ACTION-RQ or N-EVENT-REPORT-RQ in a context of a normalized SOP class."""
         ...
 
     def ended(self, association: Association) -> None:
@@ -135,6 +153,11 @@ class Acceptor:
         for association in self._snapshot():
             association.join(max(0.0, deadline - time.monotonic()))
         os.close(self.wake)
+
+    def cut(self) -> None:
+        """End what is still open, whatever is under way; `stop` returns soon."""
+        for association in self._snapshot():
+            association.cut()
 
     def _snapshot(self) -> list[Association]:
         with self._lock:
@@ -198,6 +221,7 @@ class Association(threading.Thread):
         self._pdus = PduSocket(connection, acceptor.limits.max_pdu, acceptor.limits.dimse_timeout)
         self._contexts: dict[int, Context] = {}
         self._peer_max_pdu = 0
+        self.reports = EventReports(self._pdus, acceptor.limits.courtesy)
 
     def run(self) -> None:
         """Negotiate, serve, close."""
@@ -249,17 +273,24 @@ class Association(threading.Thread):
         if rejection is not None:
             return rejection
         try:
-            self._contexts, answer = request.accept(self._is_served, self._limits.max_pdu)
+            self._contexts, answer = request.accept(
+                self._is_served, self._limits.max_pdu, self._service.normalized
+            )
             self._pdus.send(answer)
             self._log(logging.INFO, "association accepted")
             self._serve()
         except Released:
             return None
         finally:
+            self.reports.end()
             self._service.ended(self)
 
     def _is_served(self, abstract_syntax: str) -> bool:
-        return abstract_syntax == _VERIFICATION or self._service.is_served(abstract_syntax)
+        return (
+            abstract_syntax == _VERIFICATION
+            or abstract_syntax in self._service.normalized
+            or self._service.is_served(abstract_syntax)
+        )
 
     def _log(self, level: int, event: str, **facts: str) -> None:
         peer = {
@@ -278,15 +309,22 @@ class Association(threading.Thread):
             context = self._contexts.get(context_id)
             if context is None:
                 raise ProtocolError("a message in a context that was not accepted", INVALID_PARAMETER)
-            if command.field == dimse_command.C_CANCEL_RQ or command.field & dimse_command.RESPONSE:
+            if command.field == dimse_command.C_CANCEL_RQ:
+                continue
+            if command.field & dimse_command.RESPONSE:
+                for _ in self.fragments(context_id) if command.has_data_set else ():
+                    pass  # an Event Reply (PS3.7 10.1.1.1.8): nothing that we report has one
+                self.reports.hear(command)
                 continue
             status = self._perform(context_id, context, command)
             response = dimse_command.encode_response(command, status.code, status.comment)
-            self._pdus.send_command(context_id, response, self._peer_max_pdu)
+            self._pdus.send_message(context_id, response, self._peer_max_pdu)
+            if status.then is not None:
+                status.then()
 
     def _perform(self, context_id: int, context: Context, command: Command) -> Status:
         fragments = self.fragments(context_id) if command.has_data_set else iter(())
-        status = self._status(context, command, fragments)
+        status = self._status(context_id, context, command, fragments)
         drained = 0
         for fragment in fragments:  # a peer that is still sending does not listen yet
             drained += len(fragment)
@@ -294,9 +332,13 @@ class Association(threading.Thread):
                 raise ProtocolError("a refused data set without end")
         return status
 
-    def _status(self, context: Context, command: Command, fragments: Iterator[memoryview]) -> Status:
+    def _status(
+        self, context_id: int, context: Context, command: Command, fragments: Iterator[memoryview]
+    ) -> Status:
         if command.field == dimse_command.C_ECHO_RQ:
             return Status(STATUS_SUCCESS)
+        if context.abstract_syntax in self._service.normalized:
+            return self._normalized(context_id, context, command, fragments)
         if command.field != dimse_command.C_STORE_RQ:
             return Status(STATUS_UNRECOGNIZED_OPERATION, "only C-STORE and C-ECHO are served here")
         if not command.has_data_set:
@@ -305,18 +347,38 @@ class Association(threading.Thread):
             return Status(STATUS_SOP_CLASS_NOT_SUPPORTED, "SOP class is not that of the presentation context")
         return self._service.store(self, context, command, fragments)
 
+    def _normalized(
+        self, context_id: int, context: Context, command: Command, fragments: Iterator[memoryview]
+    ) -> Status:
+        if command.field not in (dimse_command.N_ACTION_RQ, dimse_command.N_EVENT_REPORT_RQ):
+            return Status(STATUS_UNRECOGNIZED_OPERATION, "only N-ACTION and N-EVENT-REPORT are served here")
+        data = bytearray()
+        for fragment in fragments:
+            data += fragment
+            if len(data) > self._limits.max_information:
+                return Status(STATUS_RESOURCE_LIMITATION, "the data set is too long")
+        return self._service.perform(self, context_id, context, command, bytes(data))
+
     def _wait(self) -> None:
         """Be idle until the next message, the end of patience, or the order to stop."""
         ready = self._pdus.has_data
-        if not ready:
-            poll = select.poll()
-            poll.register(self._pdus, select.POLLIN)
-            poll.register(self._acceptor.wake, select.POLLIN)
-            ready = bool(poll.poll(self._limits.network_timeout * 1000))
+        due_in = self.reports.next_in
+        if due_in is not None:
+            ready = ready or self._poll(due_in)
+            if not self._acceptor.stopping:
+                self.reports.send(self._peer_max_pdu, idle=not ready)
+        ready = ready or self._poll(self._limits.network_timeout)
         if self._acceptor.stopping:
             raise ProtocolError("the listener is stopping")
         if not ready:
             raise ProtocolError(f"silent for {self._limits.network_timeout:g} s between messages")
+
+    def _poll(self, timeout: float) -> bool:
+        """Whether there is something to read, or the order to stop; waits ``timeout`` seconds for it."""
+        poll = select.poll()
+        poll.register(self._pdus, select.POLLIN)
+        poll.register(self._acceptor.wake, select.POLLIN)
+        return bool(poll.poll(timeout * 1000))
 
     def _read_command(self) -> tuple[int, Command]:
         collected = b""

@@ -56,7 +56,7 @@ class House:
     @property
     def landing(self) -> list[Path]:
         """What is on its way in."""
-        return list((self.data / "landing").iterdir())
+        return [path for path in (self.data / "landing").rglob("*") if path.is_file()]
 
     @property
     def open_sessions(self) -> int:

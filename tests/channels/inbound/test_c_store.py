@@ -192,18 +192,19 @@ async def test_storage_contexts_are_accepted_as_proposed_and_others_are_not(
         (PRIVATE, [ExplicitVRLittleEndian]),
         (MR, ["1.2.840.113619.5.2"]),  # a private transfer syntax
         ("1.2.840.10008.5.1.4.1.1.9999", [ExplicitVRLittleEndian]),  # storage, not invented yet
+        ("1.2.840.10008.1.20.1", [ExplicitVRLittleEndian]),  # Storage Commitment
         ("1.2.840.10008.5.1.4.1.2.2.1", [ImplicitVRLittleEndian]),  # Study Root FIND
         ("1.2.840.10008.5.1.4.1.2.2.2", [ImplicitVRLittleEndian]),  # Study Root MOVE
         ("1.2.840.10008.5.1.1.9", [ImplicitVRLittleEndian]),  # Basic Grayscale Print
-        ("1.2.840.10008.1.20.1", [ImplicitVRLittleEndian]),  # Storage Commitment
+        ("1.2.840.10008.1.20.2", [ImplicitVRLittleEndian]),  # Storage Commitment Pull Model, retired
     ]
     async with listening() as port:
         association = await associate(port, *proposed)
         accepted = [(cx.abstract_syntax, cx.transfer_syntax) for cx in association.accepted_contexts]
         rejected = {cx.abstract_syntax: cx.result for cx in association.rejected_contexts}
         await asyncio.to_thread(association.release)
-    assert accepted == [(syntax, [UID(first)]) for syntax, (first, *_) in proposed[:6]]
-    assert rejected == {syntax: 3 for syntax, _ in proposed[6:]}
+    assert accepted == [(syntax, [UID(first)]) for syntax, (first, *_) in proposed[:7]]
+    assert rejected == {syntax: 3 for syntax, _ in proposed[7:]}
 
 
 @pytest.mark.parametrize(
