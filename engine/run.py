@@ -40,20 +40,24 @@ from engine.decide import Decider
 from engine.disk import Disk
 from engine.dispatch import Destination, Dispatch
 from engine.doors import opened
+from engine.enrolment import EnrolmentDoor
 from engine.errors import ConfigurationError
 from engine.intake import DurableIntake
 from engine.key_set import key_set_route
 from engine.processing import Processing
 from engine.reserve import Reserve, should_give_up
 from engine.retention import Retention
+from engine.shared_clock import SharedClock
 from engine.spool import Spool
 from engine.store import deliveries, lanes, look, work
 from engine.store import destinations as destination_rows
+from engine.store.clock_set_back import bring_back
 from engine.store.database import Database, is_shared, locate, open_database
 from engine.store.migrate import migrate
 from engine.store.reconcile import reconcile
 from engine.store.watch import DatabaseWatch
 from engine.study_context import tolerate_sloppy_values
+from engine.tunnel_watch import TunnelWatch
 from engine.vital_signs import measured
 from engine.web import application, serving
 
@@ -88,7 +92,6 @@ async def running(
     Args:
         hurry: when set, leaving waits for nothing that is under way: it is cut off and comes again.
     """
-    clock = clock or SteadyClock()
     tolerate_sloppy_values()
     data = table.engine.data.absolute()
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -98,6 +101,7 @@ async def running(
         database = open_database(url)
         try:
             await asyncio.to_thread(migrate, database.engine)
+            clock = clock or await _clock(database, table)
             hurry = hurry or asyncio.Event()
             async with _assembled(table, clock, data, database, place, reserve, hurry) as engine:
                 yield engine
@@ -176,15 +180,21 @@ async def _assembled(
     }
     mounted = [route for c in channels.values() if isinstance(c, Mounted) for route in c.routes(intake)]
     mounted += doors
+    if table.tunnel is not None:
+        mounted.append(EnrolmentDoor(table, database, clock).route())
     holders = {name: d.channel for name, d in destinations.items() if isinstance(d.channel, HoldsKeys)}
     mounted.append(key_set_route(holders))
     listeners: list[Any] = [c for c in channels.values() if not isinstance(c, Mounted)]
 
+    tunnels = _tunnel_watch(table, database, clock)
+
     async def readiness() -> list[str]:
-        return disk.reasons + watch.reasons
+        return disk.reasons + watch.reasons + [reason for one in tunnels for reason in one.reasons]
 
     async def metrics() -> dict[str, float]:
         samples = measured(intake, spool, disk, watch, retention)
+        for one in tunnels:
+            samples |= one.measured()
         if watch.available:
             samples |= await database.read(lambda c: look.metrics(c, list(table.outbound), clock.now()))
         return samples
@@ -193,7 +203,9 @@ async def _assembled(
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(spool.close)
         stack.callback(intake.close)
-        parts = (assembly, decider, processing, intake, retention, disk, watch)
+        parts: list[Part] = [assembly, decider, processing, intake, retention, disk, watch, *tunnels]
+        if isinstance(clock, SharedClock):
+            parts.append(clock)
         await stack.enter_async_context(_background(parts, dispatch, hurry))
         ways_in = [*(_bound(listener, intake) for listener in listeners), _served(app, settings.http)]
         gave = await stack.enter_async_context(opened(ways_in, on_closing=intake.drain, hurry=hurry))
@@ -211,6 +223,15 @@ def _reserve(data: Path, table: Table) -> Reserve:
     return reserve
 
 
+async def _clock(database: Database, table: Table) -> Clock:
+    """Our own clock, or, where several engines must agree, that of the database they share."""
+    if not database.shared:
+        return SteadyClock()
+    shared = SharedClock(database, table.engine.lease)
+    await shared.sample()
+    return shared
+
+
 async def _take_over(database: Database, spool: Spool, clock: Clock, table: Table, *, alone: bool) -> None:
     """Before anything runs: settle what an earlier process left, cleanly ended or not.
 
@@ -220,6 +241,10 @@ async def _take_over(database: Database, spool: Spool, clock: Clock, table: Tabl
     if alone:
         removed += await asyncio.to_thread(reconcile, database, spool)
         now = clock.now()
+        set_back_by = await database.write(lambda c: bring_back(c, now, table.engine.lease))
+        if set_back_by:
+            what = "the clock was set back since the last run; what waits comes due as much earlier"
+            logger.warning(what, extra={"pons": {"seconds": round(set_back_by)}})
         await database.write(lambda c: lanes.free_all(c, now))
         await database.write(lambda c: work.free_jobs(c, now))
         await database.write(lambda c: destination_rows.free_probes(c, now))
@@ -243,6 +268,13 @@ def _artefact_links(
     key, exports = signing_key(data), installed_exports()
     door = ArtefactDoor(database, clock, data, key, exports)
     return ArtefactLinks(table.engine.public_url, key, exports).links, [door.route()]
+
+
+def _tunnel_watch(table: Table, database: Database, clock: Clock) -> list[TunnelWatch]:
+    """What tells of the tunnels, where the table has them."""
+    if table.tunnel is None:
+        return []
+    return [TunnelWatch(table.tunnel.folder / "status.json", database, clock)]
 
 
 def _outbound_context(table: Table, name: str, data: Path, links: Links) -> OutboundContext:

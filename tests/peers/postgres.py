@@ -10,6 +10,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -39,9 +40,6 @@ class Cluster:
             account = pwd.getpwnam("postgres")
             self._user = {"user": account.pw_uid, "group": account.pw_gid}
             os.chown(folder, account.pw_uid, account.pw_gid)
-            for parent in folder.parents:  # pytest's own folders are closed to others
-                if parent.owner() == "root" and not parent.stat().st_mode & 0o001:
-                    parent.chmod(parent.stat().st_mode | 0o011)
         self._data = folder / "data"
         self._run("initdb", "-D", str(self._data), "-U", "pons", "-A", "trust", "-E", "UTF8", "--no-sync")
         self.start()
@@ -93,8 +91,11 @@ class Cluster:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[Cluster]:
+def postgres(free_port: Callable[[], int]) -> Iterator[Cluster]:
     """The cluster of this test run; ask it for a `database()`."""
-    cluster = Cluster(tmp_path_factory.mktemp("postgres"), free_port())
-    yield cluster
-    cluster.stop()
+    # Not among pytest's own folders: each run closes those to everyone but itself, and under root
+    # the server is somebody else.
+    with tempfile.TemporaryDirectory(prefix="pons-postgres-") as folder:
+        cluster = Cluster(Path(folder), free_port())
+        yield cluster
+        cluster.stop()
