@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Table, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, exists, func, or_, select, update
 
 from engine.store import studies as study_queries
 from engine.store.lanes import OPEN
@@ -66,7 +66,7 @@ _UNFINISHED = {  # column of `candidates` -> whether a study has any
 # What was removed once may have grown again: instances came late, or a person took a result back.
 _SOMETHING_TO_REMOVE = or_(
     studies.c.purged_at.is_(None),
-    studies.c.last_at > studies.c.purged_at,
+    and_(studies.c.last_at >= studies.c.purged_at, _of(instances)),
     _of(deliveries, deliveries.c.created_at > studies.c.purged_at),
 )
 
