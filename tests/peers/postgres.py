@@ -40,6 +40,9 @@ class Cluster:
             account = pwd.getpwnam("postgres")
             self._user = {"user": account.pw_uid, "group": account.pw_gid}
             os.chown(folder, account.pw_uid, account.pw_gid)
+            for parent in folder.parents:  # a private folder of ours: let the server pass through
+                if parent.owner() == "root" and not parent.stat().st_mode & 0o001:
+                    parent.chmod(parent.stat().st_mode | 0o011)
         self._data = folder / "data"
         self._run("initdb", "-D", str(self._data), "-U", "pons", "-A", "trust", "-E", "UTF8", "--no-sync")
         self.start()
