@@ -31,6 +31,13 @@ needs libpixelmed-java /usr/share/java/pixelmed.jar
 needs libbsh-java /usr/share/java/bsh.jar
 needs poppler-utils pdftotext
 needs postgresql /usr/lib/postgresql/*/bin/initdb
+needs wireguard-tools wg
+needs wireguard-go wireguard-go
+needs nftables nft
+needs iproute2 ip
+needs iputils-ping ping
+needs tcpdump tcpdump
+needs curl curl
 needs nodejs node
 needs npm npm
 
