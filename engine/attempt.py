@@ -25,6 +25,7 @@ from engine.model import Acknowledgement, Delivery, DeliveryId, Payload, uid_fro
 from engine.pause import pause
 from engine.rendering import Rendering
 from engine.retry import next_attempt
+from engine.spool import is_full
 from engine.store import commitments, deliveries, destinations, lanes
 from engine.store.database import Database
 from engine.store.lanes import Claim, Settlement
@@ -35,7 +36,15 @@ GRACE = 5.0  # seconds beyond a channel's own timeout before the engine cuts the
 ASKING = 60.0  # seconds beside twice the timeout that a channel has to ask for a storage commitment
 AWAY = 2.0  # seconds at least until the next attempt when the database was away before the peer was asked
 RETRY_WRITE = 0.5  # seconds between tries to write down an answer while the database is away
-_OURS = {"defect", "empty", "file", "framing", "lease", "object"}  # failures that say nothing of the peer
+_OURS = {
+    "defect",
+    "disk",
+    "empty",
+    "file",
+    "framing",
+    "lease",
+    "object",
+}  # failures that say nothing of the peer
 _UTC = ZoneInfo("UTC")
 
 Also = Callable[[Connection, bool, float], None]  # more to write with a settlement: is it ours, and now
@@ -126,6 +135,9 @@ class Attempts:
         except DatabaseUnavailable as error:  # before the peer was asked
             await self._again(ours, TryAgain(str(error), code="defect", after=AWAY))
         except Exception as error:
+            if is_full(error):  # there is no room for what is to be sent
+                await self._again(ours, TryAgain("no space is left on our disk", code="disk", after=AWAY))
+                return
             logger.exception("a channel raised outside its contract", extra={"pons": ours.where})
             await self._again(ours, TryAgain(type(error).__name__, code="defect", uncertain=True))
         else:

@@ -31,7 +31,7 @@ from engine.model import Algorithm, Artefact, Report, Result, ResultStatus, Stud
 from engine.retry import next_attempt
 from engine.route import RouteOutcome, Sending, outcome_from_json
 from engine.settings import Retry
-from engine.spool import fsync_folder, write_durably
+from engine.spool import fsync_folder, is_full, write_durably
 from engine.store import identity, studies, work
 from engine.store.database import Database, insist
 from engine.study_context import StudyContext, read_context
@@ -42,6 +42,7 @@ logger = logging.getLogger("pons.processing")
 LEASE = 60.0  # seconds; renewed while the processor runs
 RETRY = Retry.model_validate({"first": "10s", "give_up_after": "24h"})
 BROKEN_RUNS = 5
+FULL_PAUSE = 10.0  # seconds until a job that found no space on the disk is tried again
 DELIVERED_BY_DEFAULT = ("preliminary", "final", "corrected", "retracted")
 
 
@@ -111,6 +112,11 @@ class Processing:
         except DatabaseUnavailable:
             await insist(self._database, lambda c: work.release_job(c, job, self._clock.now()))
         except Exception as error:
+            if is_full(error):  # nor did this one: it says nothing of the study
+                logger.warning("no space for a job; it waits", extra={"pons": {"job": job.job_id}})
+                again_at = self._clock.now() + FULL_PAUSE
+                await insist(self._database, lambda c: work.release_job(c, job, again_at))
+                return
             logger.exception("a job broke", extra={"pons": {"job": job.job_id, "attempt": job.attempts}})
             await self._give_back(job, type(error).__name__)
         finally:
@@ -194,6 +200,8 @@ class Processing:
         except ProcessorFailed as error:
             failure, detail = str(error), error.detail
         except Exception as error:
+            if is_full(error):
+                raise
             logger.exception("a processor raised outside its contract", extra={"pons": {"job": job.job_id}})
             failure, detail = f"the processor broke: {type(error).__name__}", ""
         return failure_report(job.processor, failure, detail), failure

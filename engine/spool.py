@@ -316,6 +316,11 @@ def _locked(folder: Path) -> int | None:
     return descriptor
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether something failed because no space is left, which says nothing of what it was doing."""
+    return isinstance(error, OSError) and error.errno in FULL
+
+
 def fsync_folder(folder: Path) -> None:
     """Make the names in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -147,12 +147,12 @@ def extend_job(connection: Connection, job: Row[Any], due_at: float) -> bool:
     return bool(done.rowcount == 1)
 
 
-def release_job(connection: Connection, job: Row[Any], now: float) -> None:
-    """Give a claimed job back, due at once, as if it had not been claimed."""
+def release_job(connection: Connection, job: Row[Any], due_at: float) -> None:
+    """Give a claimed job back, as if it had not been claimed."""
     connection.execute(
         update(jobs)
         .where(jobs.c.job_id == job.job_id, jobs.c.owner == job.owner, jobs.c.fence == job.fence)
-        .values(state="queued", owner=None, due_at=now, attempts=job.attempts - 1)
+        .values(state="queued", owner=None, due_at=due_at, attempts=job.attempts - 1)
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import Callable
@@ -10,16 +11,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from bench.faults.disk import Disk
 from engine.channel import ProcessorContext
 from engine.config import load
 from engine.decide import Decider
 from engine.intake import DurableIntake
-from engine.processing import Processing
+from engine.processing import BROKEN_RUNS, FULL_PAUSE, Processing
 from engine.spool import Spool
 from engine.store import studies as study_queries
 from engine.store import work
 from engine.store.database import Database
-from engine.store.tables import deliveries, holds, jobs, results, studies
+from engine.store.tables import decisions, deliveries, holds, jobs, results, studies
 
 TABLE = """
 version: 1
@@ -87,6 +89,14 @@ class Rig:
         job = await self.database.write(lambda c: work.claim_job(c, "n1", now, 60.0))
         if job is not None:
             await self.processing.run_job(job)
+        return job is not None
+
+    async def run_guarded(self) -> bool:
+        """The same as the loop does it: whatever breaks is settled."""
+        now = self.clock.now()
+        job = await self.database.write(lambda c: work.claim_job(c, "n1", now, 60.0))
+        if job is not None:
+            await self.processing._run_and_release(job)
         return job is not None
 
     def rows(self, table: object) -> list[object]:
@@ -200,6 +210,30 @@ async def test_a_processor_that_asks_for_it_runs_again_later(
     assert [row.status for row in made.rows(results)] == ["final"]
 
 
+@pytest.mark.faults
+async def test_a_full_disk_is_not_held_against_a_study(
+    rig: Callable[[str], Rig],
+    intake: DurableIntake,
+    instance: Callable[..., bytes],
+    arrive: Callable,
+    clock: object,
+    tmp_path: Path,
+) -> None:
+    with Disk(tmp_path / "data" / "work", 1) as disk:
+        made = rig(writes())
+        await intake.accept(arrive(instance()))
+        await made.close()
+        with disk.full():
+            for _ in range(2 * BROKEN_RUNS):
+                assert await made.run_guarded()
+                assert not await made.run_guarded(), "not before its time"
+                clock.advance(FULL_PAUSE + 1)
+        assert (made.rows(results), made.rows(holds)) == ([], [])
+        assert [(row.state, row.attempts) for row in made.rows(jobs)] == [("queued", 0)]
+        assert await made.run_guarded()
+    assert [row.status for row in made.rows(results)] == ["final"]
+
+
 async def test_the_processor_sees_copies_and_cannot_touch_the_originals(
     rig: Callable[[str], Rig],
     intake: DurableIntake,
@@ -259,3 +293,56 @@ async def test_a_run_that_a_crash_cut_off_is_taken_up_at_once_after_a_restart(
     await database.write(lambda c: work.free_jobs(c, now))
     assert await made.run()
     assert [(row.state, row.attempts) for row in made.rows(jobs)] == [("done", 2)]
+
+
+async def test_a_run_that_no_engine_survives_is_given_up_and_held(
+    rig: Callable[[str], Rig],
+    intake: DurableIntake,
+    database: Database,
+    clock: object,
+    instance: Callable[..., bytes],
+    arrive: Callable,
+) -> None:
+    made = rig(writes())
+    await intake.accept(arrive(instance()))
+    await made.close()
+    now = clock.now()
+    for _ in range(work.CRASHES):
+        assert await database.write(lambda c: work.claim_job(c, "dies", now, 60.0)) is not None
+        await database.write(lambda c: work.free_jobs(c, now))  # as the next engine does
+    assert await database.write(lambda c: work.claim_job(c, "lives", now, 60.0)) is None
+    (job,) = made.rows(jobs)
+    assert (job.state, job.crashes, job.owner) == ("failed", 3, None)
+    assert "the engine ended 3 times while it ran" in made.rows(holds)[0].reason
+
+
+async def test_an_engine_that_is_told_to_stop_gives_its_run_back_uncounted(
+    rig: Callable[[str], Rig],
+    intake: DurableIntake,
+    instance: Callable[..., bytes],
+    arrive: Callable,
+    tmp_path: Path,
+) -> None:
+    started = tmp_path / "started"
+    made = rig(f"import pathlib, time; pathlib.Path({str(started)!r}).touch(); time.sleep(60)")
+    await intake.accept(arrive(instance()))
+    await made.close()
+    loop = asyncio.create_task(made.processing.run())
+    async with asyncio.timeout(60):
+        while not started.exists():
+            await asyncio.sleep(0.02)
+    loop.cancel()
+    await asyncio.gather(loop, return_exceptions=True)
+    (job,) = made.rows(jobs)
+    assert (job.state, job.attempts, job.crashes, job.owner) == ("queued", 0, 0, None)
+
+
+async def test_two_engines_decide_a_study_once_and_run_it_once(
+    rig: Callable[[str], Rig], intake: DurableIntake, instance: Callable[..., bytes], arrive: Callable
+) -> None:
+    one, other = rig(writes()), rig(writes())
+    await intake.accept(arrive(instance()))
+    await asyncio.gather(one.close(), other.close())
+    await asyncio.gather(one.run(), other.run())
+    assert len(one.rows(decisions)) == len(one.rows(jobs)) == len(one.rows(results)) == 1
+    assert len(one.rows(deliveries)) == 2
