@@ -38,6 +38,7 @@ needs iproute2 ip
 needs iputils-ping ping
 needs tcpdump tcpdump
 needs curl curl
+needs systemd systemd-analyze
 needs nodejs node
 needs npm npm
 
