@@ -49,7 +49,7 @@ from engine.reserve import Reserve, should_give_up
 from engine.retention import Retention
 from engine.shared_clock import SharedClock
 from engine.spool import Spool
-from engine.store import deliveries, lanes, look, work
+from engine.store import commitment_requests, deliveries, lanes, look, work
 from engine.store import destinations as destination_rows
 from engine.store.clock_set_back import bring_back
 from engine.store.database import Database, is_shared, locate, open_database
@@ -247,6 +247,7 @@ async def _take_over(database: Database, spool: Spool, clock: Clock, table: Tabl
             logger.warning(what, extra={"pons": {"seconds": round(set_back_by)}})
         await database.write(lambda c: lanes.free_all(c, now))
         await database.write(lambda c: work.free_jobs(c, now))
+        await database.write(lambda c: commitment_requests.due_now(c, now))
         await database.write(lambda c: destination_rows.free_probes(c, now))
     if removed:
         what = "unfinished or unrecorded instances of an earlier run removed; none was acknowledged"

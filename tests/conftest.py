@@ -20,6 +20,7 @@ if str(ROOT) not in sys.path:  # a bare `pytest` does not put the checkout on th
     sys.path.insert(0, str(ROOT))
 
 pytest_plugins = [
+    "tests.peers.dcmjs",
     "tests.peers.dcmtk",
     "tests.peers.orthanc",
     "tests.peers.postgres",

@@ -138,6 +138,26 @@ class Orthanc:
         )
         return self._finished(job["ID"], timeout)
 
+    def request_commitment(self, modality: str, references: Iterable[tuple[str, str]]) -> str:
+        """Ask a modality to commit to instances, SOP Class and SOP Instance UIDs; the transaction UID."""
+        asked = self._json(
+            "POST",
+            f"/modalities/{modality}/storage-commitment",
+            json={"DicomInstances": [list(reference) for reference in references]},
+        )
+        return str(asked["ID"])
+
+    def commitment(self, transaction_uid: str, timeout: float = 60.0) -> dict[str, Any]:
+        """The report on a transaction, once it has come."""
+        report: dict[str, Any] = {}
+
+        def come() -> bool:
+            report.update(self._json("GET", f"/storage-commitment/{transaction_uid}"))
+            return report["Status"] != "Pending"
+
+        wait_until(come, f"the report on {transaction_uid} at Orthanc", timeout)
+        return report
+
     def echo(self, modality: str) -> bool:
         """C-ECHO a modality."""
         return self.client.post(f"/modalities/{modality}/echo", json={}).status_code == 200

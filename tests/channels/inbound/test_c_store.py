@@ -337,6 +337,7 @@ class FailingIntake:
 
     def __init__(self, real: Any) -> None:
         self._real = real
+        self.commitments = real.commitments
         self.left: list[str] = []
         self.close = real.close
 
