@@ -22,6 +22,7 @@ from engine.store import studies as study_queries
 from engine.store import work
 from engine.store.database import Database
 from engine.store.tables import decisions, deliveries, holds, jobs, results, studies
+from tests.peers.process import wait_until
 
 TABLE = """
 version: 1
@@ -328,9 +329,7 @@ async def test_an_engine_that_is_told_to_stop_gives_its_run_back_uncounted(
     await intake.accept(arrive(instance()))
     await made.close()
     loop = asyncio.create_task(made.processing.run())
-    async with asyncio.timeout(60):
-        while not started.exists():
-            await asyncio.sleep(0.02)
+    await asyncio.to_thread(wait_until, started.exists, "the run to begin", 60.0)
     loop.cancel()
     await asyncio.gather(loop, return_exceptions=True)
     (job,) = made.rows(jobs)
