@@ -94,7 +94,7 @@ def meaning(restored: Restored) -> list[str]:
     lines = [
         f"restored {manifest.files} files as of {taken}",
         f"instances acknowledged after {taken} are not in it: their senders must send them again",
-        f"results made after {taken} are not in it: they are made again, and sent as new ones",
+        f"results made after {taken} are made again: under the same identifiers where they come out the same",
         f"{count} deliveries were still to go out then: they go out at the next start",
         "receivers that have taken one of them since get it again, under the same identifiers",
     ]

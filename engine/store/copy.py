@@ -7,15 +7,16 @@ is the other way as well. Rows pass in pages, so memory does not grow with them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import JSON, Connection, Table, column, func, insert, select, table, text
+import pysqlite3.dbapi2
+from sqlalchemy import JSON, Connection, Table, column, func, insert, literal, select, table, text, tuple_
 from sqlalchemy.exc import DBAPIError
 
-from engine.errors import PonsError
+from engine.errors import DatabaseUnavailable, PonsError
 from engine.store.database import Database
 from engine.store.migrate import migrate, revisions, schema_of
 from engine.store.sqlite import SqliteDatabase
@@ -30,7 +31,8 @@ Tick = Callable[[str, int], None]
 def snapshot(database: Database, target: Path, tick: Tick) -> str:
     """Write the database as it is at one instant into a new SQLite file; its schema.
 
-    Raises PonsError when the tables are not those of this release.
+    Raises PonsError when the tables are not those of this release, or the target takes no more,
+    DatabaseUnavailable when the database is lost meanwhile.
     """
     present = database.read_now(schema_of)
     if present != revisions()[-1]:
@@ -40,15 +42,20 @@ def snapshot(database: Database, target: Path, tick: Tick) -> str:
         )
     if not database.shared:
         target.touch(mode=0o600)  # SQLite fills an empty file and leaves its mode alone
-        with closing(database.engine.raw_connection()) as connection:
-            connection.cursor().execute("VACUUM INTO ?", (str(target),))
+        try:
+            with closing(database.engine.raw_connection()) as connection:
+                connection.cursor().execute("VACUUM INTO ?", (str(target),))
+        except pysqlite3.dbapi2.Error as error:
+            raise PonsError(f"{target}: the database cannot be copied there: {error}") from None
         return present
     copy = SqliteDatabase(target)
     try:
         migrate(copy.engine)
         isolated = database.engine.connect().execution_options(isolation_level="REPEATABLE READ")
-        with isolated as source:
-            copy.write_now(lambda c: copy_rows(source, c, tick))
+        with isolated as source, copy.engine.connect() as into, into.begin():
+            copy_rows(source, into, tick)
+    except DBAPIError:
+        raise DatabaseUnavailable("the database was lost while it was read: back up again") from None
     finally:
         copy.close()
     return present
@@ -65,15 +72,34 @@ def copy_rows(source: Connection, target: Connection, tick: Tick) -> None:
                 connection.execute(text(f"SET LOCAL {limit} = 0"))
     for each in metadata.sorted_tables:
         plain = _plain(each)
-        rows = source.execution_options(yield_per=PAGE).execute(select(plain))
-        for page in rows.mappings().partitions():
-            try:
-                target.execute(insert(plain), [dict(row) for row in page])
-            except DBAPIError as error:
-                state = getattr(error.orig, "sqlstate", None) or type(error.orig).__name__
-                raise PonsError(f"table {each.name}: the database does not take a row ({state})") from None
+        for page in _pages(source, plain, [plain.c[one.name] for one in each.primary_key]):
+            _put(target, plain, page)
             tick(each.name, len(page))
         _count_on(target, each)
+
+
+def _pages(source: Connection, plain: Any, key: list[Any]) -> Iterator[list[dict[str, Any]]]:
+    """The rows in the order of their key, each page from where the last one ended."""
+    query = select(plain).order_by(*key).limit(PAGE)
+    page: list[dict[str, Any]] = []
+    while True:
+        begin = query
+        if page:
+            ended = (literal(page[-1][one.name], one.type) for one in key)
+            begin = query.where(tuple_(*key) > tuple_(*ended))
+        page = [dict(row) for row in source.execute(begin).mappings()]
+        if page:
+            yield page
+        if len(page) < PAGE:
+            return
+
+
+def _put(target: Connection, plain: Any, rows: list[dict[str, Any]]) -> None:
+    try:
+        target.execute(insert(plain), rows)
+    except DBAPIError as error:
+        state = getattr(error.orig, "sqlstate", None) or type(error.orig).__name__
+        raise PonsError(f"table {plain.name}: the database does not take a row ({state})") from None
 
 
 def is_empty(connection: Connection) -> bool:

@@ -6,16 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import Connection, func, insert, select, text
 
 from engine.audit import append_event, verify
-from engine.errors import PonsError
+from engine.errors import DatabaseUnavailable, PonsError
 from engine.store.copy import copy_rows, is_empty, snapshot
 from engine.store.database import Database, PostgresDatabase, SqliteDatabase
 from engine.store.migrate import revisions
 from engine.store.tables import audit_events, deliveries, metadata
 from tests.engine.store.earlier import BEGAN, empty_tables, lay
+from tests.peers.postgres import Cluster
 
 
 @pytest.fixture
@@ -126,7 +128,7 @@ def test_a_row_that_is_not_taken_is_named_by_its_table_alone(
 
 
 def test_memory_does_not_grow_with_the_rows(postgres_database: PostgresDatabase, tmp_path: Path) -> None:
-    """Rows are fetched in pages by a cursor of the server."""
+    """Rows are fetched in pages, each from where the last one ended."""
 
     event = {
         "at": 0.0,
@@ -141,3 +143,27 @@ def test_memory_does_not_grow_with_the_rows(postgres_database: PostgresDatabase,
     pages: list[int] = []
     snapshot(postgres_database, tmp_path / "copy.sqlite", lambda table, count: pages.append(count))
     assert (sum(pages), max(pages)) == (1000, 200)
+
+
+def test_a_database_that_is_lost_meanwhile_is_said_to_be(
+    postgres_database: PostgresDatabase, postgres: Cluster, tmp_path: Path
+) -> None:
+    postgres_database.write_now(
+        lambda c: append_event(c, BEGAN, actor="a", action="b", subject="c", detail={})
+    )
+
+    def lose(_table: str, _count: int) -> None:
+        name = postgres_database.engine.url.database
+        with psycopg.connect(postgres.address("postgres"), autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,)
+            )
+
+    with pytest.raises(DatabaseUnavailable, match="lost while it was read: back up again"):
+        snapshot(postgres_database, tmp_path / "copy.sqlite", lose)
+
+
+def test_a_target_that_takes_no_more_is_named(sqlite_database: SqliteDatabase, tmp_path: Path) -> None:
+    (tmp_path / "copy.sqlite").write_bytes(b"something else")
+    with pytest.raises(PonsError, match=r"copy.sqlite: the database cannot be copied there"):
+        snapshot(sqlite_database, tmp_path / "copy.sqlite", ignore)
