@@ -34,6 +34,7 @@ def check(reading: Reading, *, surroundings: bool = True) -> None:
     _check_sites(reading)
     _check_listeners(reading)
     _check_mounted(reading)
+    _check_reports(reading)
     for name, declared in reading.outbound.items():
         if _check_known(reading, "sites", declared.settings.site, ("outbound", name, "site"), "site"):
             _check_commitment(reading, name, declared.settings)
@@ -135,6 +136,26 @@ def _check_mounted(reading: Reading) -> None:
                 ("inbound", name, "path"), f"{path} is taken by inbound.{holders[path]}; choose another one"
             )
         holders.setdefault(path, name)
+
+
+def _check_reports(reading: Reading) -> None:
+    """Who is called back with storage commitment reports is known, and each only once."""
+    for name, declared in reading.inbound.items():
+        seen: set[tuple[str, str]] = set()
+        report_to = getattr(getattr(declared.settings, "commitment", None), "report_to", ())
+        for index, to in enumerate(report_to):
+            here: Location = ("inbound", name, "commitment", "report_to", index)
+            if not _check_known(reading, "sites", to.site, (*here, "site"), "site"):
+                continue
+            site = reading.sites.get(to.site)
+            if site is not None and to.ae_title not in site.ae_titles:
+                hint = did_you_mean(to.ae_title, site.ae_titles)
+                message = f"site {to.site} has no AE title {shown(to.ae_title)}{hint}"
+                reading.complain((*here, "ae_title"), message)
+            elif (to.site, to.ae_title) in seen:
+                message = f"{to.ae_title} of {to.site} is there already; it can be called at one address only"
+                reading.complain((*here, "ae_title"), message)
+            seen.add((to.site, to.ae_title))
 
 
 def _collide(one: str, other: str) -> bool:
