@@ -177,16 +177,16 @@ class Rig:
             30,
         )
 
-    def receive(self, key: str, address: str | None = None) -> tuple[Path, Path]:
+    def receive(self, key: str, address: str | None = None, title: str = "") -> tuple[Path, Path]:
         """Start the hospital's PACS and HIS; the folders they file in."""
         machine, home = self.net[key], self.folder / f"site-{key}"
         pacs, his = home / "pacs", home / "his"
         for folder in (pacs, his):
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(exist_ok=True, parents=True)
         listen = address or ADDRESSES[key]
         machine.start(
-            binary("storescp", "dcmtk"), "-aet", f"{key}-PACS".upper(), "-od", str(pacs), "+B", "--fork",
-            "-dhl", "104", log=home / "pacs.log", env={"TCP_NODELAY": "1"},
+            binary("storescp", "dcmtk"), "-aet", title or f"{key}-PACS".upper(), "-od", str(pacs),
+            "+B", "--fork", "-dhl", "104", log=home / "pacs.log", env={"TCP_NODELAY": "1"},
         )  # fmt: skip
         script = str(Path(__file__).with_name("his.py"))
         machine.start(sys.executable, script, "0.0.0.0", str(HL7), str(his), log=home / "his.log")

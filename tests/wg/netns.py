@@ -112,6 +112,21 @@ class Network:
         """Put it back."""
         _ip("-n", self._wire, "link", "set", f"to-{name}", "up")
 
+    def drop_longer_than(self, size: int) -> None:
+        """The wire loses longer packets and tells nobody, as a path does whose ICMP is filtered."""
+        rules = f"""
+            table bridge narrow {{ chain forward {{
+                type filter hook forward priority 0; policy accept;
+                ether type ip @nh,16,16 > {size} counter drop
+            }}
+            }}
+            """
+        done = subprocess.run(
+            ["ip", "netns", "exec", self._wire, "nft", "-f", "-"],
+            input=rules, capture_output=True, text=True, timeout=30, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
     def _add(self, name: str, address: str) -> None:
         machine = Machine(name, f"pons-{self.tag}-{name}", address, self.tag)
         self.machines[name] = machine
@@ -147,6 +162,24 @@ class Network:
 def _ip(*arguments: str) -> None:
     done = subprocess.run(["ip", *arguments], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, f"ip {' '.join(arguments)}: {done.stderr}"
+
+
+def inside(net: Network, site: str, gateway: str, addresses: Sequence[str]) -> Machine:
+    """A machine in a site's own network, behind its gateway, with these addresses."""
+    outer = net[site]
+    name = f"{site}-lan"
+    machine = Machine(name, f"pons-{net.tag}-{name}", addresses[0].partition("/")[0], net.tag)
+    net.machines[name] = machine
+    _ip("netns", "add", machine.namespace)
+    _ip("-n", outer.namespace, "link", "add", "lan0", "type", "veth",
+        "peer", "name", "eth0", "netns", machine.namespace)  # fmt: skip
+    _ip("-n", outer.namespace, "address", "add", gateway, "dev", "lan0")
+    _ip("-n", outer.namespace, "link", "set", "lan0", "up")
+    for address in addresses:
+        _ip("-n", machine.namespace, "address", "add", address, "dev", "eth0")
+    _ip("-n", machine.namespace, "link", "set", "lo", "up")
+    _ip("-n", machine.namespace, "link", "set", "eth0", "up")
+    return machine
 
 
 @contextlib.contextmanager
