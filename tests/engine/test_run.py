@@ -9,11 +9,16 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import select
 
 from engine.config import load
 from engine.errors import ConfigurationError
 from engine.run import running, supervised
+from engine.store import lanes
+from engine.store.tables import lanes as lane_rows
 from engine.table import Table
+from tests.engine.store.test_together import a_delivery, a_study
+from tests.peers.postgres import Cluster
 
 
 @pytest.fixture
@@ -97,3 +102,21 @@ async def test_a_part_that_breaks_is_started_again_and_one_that_ends_is_left_alo
 
     await supervised(run, pause=0)
     assert runs == [0, 1, 2]
+
+
+async def test_two_engines_share_a_folder_on_one_postgresql_and_the_second_frees_nothing(
+    table: Callable[..., Table], postgres: Cluster
+) -> None:
+    address = postgres.database()
+    async with running(table(database=f'"{address}"')) as first:
+        study_id = a_study(first.database)
+        await first.database.write(lambda c: a_delivery(c, study_id, "a"))
+        held = await first.database.write(lambda c: lanes.claim(c, "ris", "living", 1.0, 1e10, 1))
+        async with running(table(database=f'"{address}"')) as second:
+            assert (await get(second.http_port, "/readyz")).status_code == 200
+            owner = select(lane_rows.c.owner)
+            assert await second.database.read(lambda c: c.execute(owner).scalar_one()) == "living"
+        assert (await get(first.http_port, "/healthz")).status_code == 200
+    async with running(table(database=f'"{address}"')) as alone:
+        assert await alone.database.read(lambda c: c.execute(owner).scalar_one()) is None, held
+    postgres.drop(address)

@@ -228,3 +228,106 @@ def test_what_waits_for_a_destination_that_is_gone_is_counted(connection: Connec
     queue(connection, "b", destination="pacs")
     assert deliveries.stranded(connection, ["ris"]) == {"pacs": 1}
     assert deliveries.stranded(connection, ["ris", "pacs"]) == {}
+
+
+def test_a_correction_waits_for_what_is_in_flight_under_an_order_key_that_has_changed(
+    connection: Connection,
+) -> None:
+    queue(connection, "final", lineage="1/qc", order_key="s/wrong-patient")
+    (one,) = claim(connection, 0)
+    queue(connection, "corrected", lineage="1/qc", order_key="s/right-patient", now=1)
+    assert claim(connection, 1) == []
+    settle(connection, one, 2, outcome="delivered")
+    (next_one,) = claim(connection, 2)
+    assert next_one.delivery.delivery_id == "corrected"
+    settle(connection, next_one, 3, outcome="delivered")
+    queue(connection, "again", lineage="1/qc", order_key="s/right-patient", now=4)
+    (last,) = claim(connection, 4)
+    assert last.delivery.order_key == "s/right-patient", "what comes later goes by the new key"
+
+
+def test_a_correction_leaves_nothing_behind_under_an_order_key_that_has_changed(
+    connection: Connection,
+) -> None:
+    queue(connection, "final", lineage="1/qc", order_key="s/wrong-patient")
+    queue(connection, "corrected", lineage="1/qc", order_key="s/right-patient", now=1)
+    assert states(connection) == {"final": "superseded", "corrected": "queued"}
+    assert [one.delivery.delivery_id for one in claim(connection, 1)] == ["corrected"]
+    pending = connection.execute(
+        select(lane_rows.c.pending).where(lane_rows.c.order_key == "s/wrong-patient")
+    )
+    assert pending.scalar_one() == 0
+
+
+def test_what_is_sent_again_goes_at_its_old_place(connection: Connection) -> None:
+    for name in ("a", "b", "c"):
+        queue(connection, name)
+    (one,) = claim(connection, 0)
+    settle(connection, one, 1, outcome="refused")
+    seq = connection.execute(select(table.c.seq).where(table.c.delivery_id == "a")).scalar_one()
+    lanes.requeue(connection, [seq], 2)
+    order = []
+    for now in (3, 4, 5):
+        (one,) = claim(connection, now)
+        order.append((one.delivery.delivery_id, one.attempt))
+        settle(connection, one, now, outcome="delivered")
+    assert order == [("a", 2), ("b", 1), ("c", 1)]
+
+
+def test_many_are_sent_again_in_whatever_lanes_they_are(connection: Connection) -> None:
+    for number in range(6):
+        queue(connection, f"d{number}", order_key=f"s/{number % 3}")
+    for _ in range(2):
+        refused = [lanes.Settlement(one, "refused") for one in claim(connection, 0)]
+        lanes.settle(connection, refused, 0)
+    assert set(states(connection).values()) == {"dead"}
+    lanes.requeue(connection, connection.execute(select(table.c.seq)).scalars().all(), 1)
+    assert [one.delivery.delivery_id for one in claim(connection, 1)] == ["d0", "d1", "d2"]
+
+
+def test_a_batch_that_came_to_different_things_is_settled_at_once(connection: Connection) -> None:
+    for name in ("ok", "later", "soon", "never", "committing", "lost"):
+        queue(connection, name, order_key=f"s/{name}")
+    queue(connection, "behind", order_key="s/never")
+    claims = {one.delivery.delivery_id: one for one in claim(connection, 0)}
+    lanes.release(connection, claims["lost"], 0)
+    claim(connection, 0, owner="other")
+    came_to = [
+        lanes.Settlement(claims["ok"], "delivered", "AA"),
+        lanes.Settlement(claims["later"], "again", "AE", next_at=70),
+        lanes.Settlement(claims["soon"], "again", "timeout", next_at=50),
+        lanes.Settlement(claims["never"], "refused", "AR", "no"),
+        lanes.Settlement(claims["committing"], "stored", "0000", stored=("1.2",)),
+        lanes.Settlement(claims["lost"], "delivered", "AA"),
+    ]
+    ours = lanes.settle(connection, came_to, 5)
+    assert ours == {"ok", "later", "soon", "never", "committing"}
+    assert states(connection) == {
+        "ok": "delivered",
+        "later": "queued",
+        "soon": "queued",
+        "never": "dead",
+        "committing": "waiting",
+        "lost": "queued",
+        "behind": "queued",
+    }
+    rows = connection.execute(select(table.c.delivery_id, table.c.stored, table.c.reason)).all()
+    assert {row.delivery_id: row.reason for row in rows if row.reason} == {
+        "ok": "AA",
+        "later": "AE",
+        "soon": "timeout",
+        "never": "AR no",
+        "committing": "0000",
+    }
+    assert [row.stored for row in rows if row.delivery_id == "committing"] == [["1.2"]]
+    assert [one.delivery.delivery_id for one in claim(connection, 5)] == ["behind"]
+    assert [one.delivery.delivery_id for one in claim(connection, 50)] == ["soon"]
+    unknown = connection.execute(select(table.c.delivery_id).where(table.c.stored.is_not(None))).scalars()
+    assert list(unknown) == ["committing"], "nobody else is said to have anything"
+
+
+def test_a_lane_that_turns_out_to_be_empty_is_not_looked_at_again(connection: Connection) -> None:
+    queue(connection, "a")
+    connection.execute(update(table).values(state="discarded"))
+    assert claim(connection, 0) == []
+    assert connection.execute(select(lane_rows.c.pending, lane_rows.c.owner)).one() == (0, None)
