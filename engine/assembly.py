@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engine.clock import Clock
+from engine.errors import DatabaseUnavailable
 from engine.intake import OpenSessions
 from engine.store import studies
 from engine.store.database import Database
@@ -62,6 +63,8 @@ class Assembly:
         while True:
             try:
                 await self.close_stable()
+            except DatabaseUnavailable as error:
+                logger.warning("the database is away; trying again", extra={"pons": {"reason": str(error)}})
             except Exception:
                 logger.exception("closing stable studies failed; trying again")
             await asyncio.sleep(pause)

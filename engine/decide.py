@@ -58,6 +58,8 @@ class Decider:
         while True:
             try:
                 await self.decide_closed()
+            except DatabaseUnavailable as error:
+                logger.warning("the database is away; trying again", extra={"pons": {"reason": str(error)}})
             except Exception:
                 logger.exception("deciding failed; trying again")
             try:

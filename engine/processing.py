@@ -92,6 +92,10 @@ class Processing:
                     job = await self._database.write(
                         partial(work.claim_job, owner=self._node, now=now, lease=LEASE)
                     )
+                except DatabaseUnavailable as error:
+                    logger.warning(
+                        "the database is away; trying again", extra={"pons": {"reason": str(error)}}
+                    )
                 except Exception:
                     logger.exception("claiming a job failed; trying again")
                 if job is not None:
