@@ -6,7 +6,7 @@ for an operator, without patient data.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -45,7 +45,7 @@ def of_delivery(
         now: seconds.
     """
     if row.state == "waiting":
-        return _waits(row, dict(blockers)), None
+        return waits(row, dict(blockers)), None
     if row.state != "queued":
         return "", None
     if row.head is not None and row.head != row.seq:
@@ -65,7 +65,8 @@ def of_delivery(
     return why or "due", max(ready_at, now)
 
 
-def _waits(row: Any, blockers: dict[str, str]) -> str:
+def waits(row: Any, blockers: Mapping[str, str]) -> str:
+    """What a waiting delivery waits for; ``blockers`` as in `of_delivery`, by destination."""
     if row.transaction_uid is not None:
         return "stored; waits for the peer's word that it has committed"
     words = {"dead": "which is a dead letter", "discarded": "which was given up"}

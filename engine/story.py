@@ -11,7 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from engine.store import commitments, deliveries, look, trail, work
+from engine import outlook
+from engine.store import commitments, deliveries, destinations, look, trail, work
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +106,9 @@ def _work(connection: Connection, study: Any) -> list[Event]:
 
 
 def _deliveries(connection: Connection, study: Any) -> list[Event]:
-    events = []
+    events: list[Event] = []
     for row in deliveries.of_study(connection, study.id):
+        begun = len(events)
         name = f"{row.destination} [{row.status}]"
         after = f", after {', '.join(row.after)}" if row.after else ""
         events.append(Event(row.created_at, "queued", f"{name}{after}"))
@@ -123,7 +125,20 @@ def _deliveries(connection: Connection, study: Any) -> list[Event]:
             events.append(Event(row.finished_at, "superseded", f"{name}: {row.reason}"))
         if row.state == "dead":
             events.append(Event(row.finished_at, "dead", f"{name}: {row.reason}"))
+        why = _in_its_way(connection, row)
+        if why:
+            events.append(Event(max(event.at for event in events[begun:]), "waiting", f"{name}: {why}"))
     return events
+
+
+def _in_its_way(connection: Connection, row: Any) -> str:
+    """What a delivery that has not gone out waits for; nothing where it just waits its turn."""
+    if row.state == "queued":
+        return outlook.state_of(destinations.standing(connection, row.destination), None)[1]
+    if row.state != "waiting":
+        return ""
+    found = destinations.waits_for_the_dead(connection, row.study_id)
+    return outlook.waits(row, {one.blocker: one.state for one in found if one.seq == row.seq})
 
 
 def _commitments(connection: Connection, name: str, delivery_id: str) -> list[Event]:

@@ -132,7 +132,8 @@ def metrics(connection: Connection, names: Sequence[str], now: float) -> dict[st
 def _destination_samples(connection: Connection, names: Sequence[str], now: float) -> dict[str, float]:
     """What an alert is made of: is it paused or down, how old is the oldest, does anything wait in vain."""
     standings, numbers = destinations.all_standings(connection), destinations.numbers(connection)
-    blocked = Counter(row.destination for row in destinations.waits_for_the_dead(connection))
+    vain = {row.seq: row.destination for row in destinations.waits_for_the_dead(connection)}
+    blocked = Counter(vain.values())
     samples: dict[str, float] = {}
     for name in sorted({*names, *numbers}):
         label = f'{{destination="{name}"}}'
