@@ -19,10 +19,12 @@ from typing import Any, get_args
 from rich.console import Console
 from rich.table import Table
 
+from bench.faults.plan import NODE_FAULTS
 from bench.faults.rig import Kind, Outcome, run
 
 OUT = Path(__file__).resolve().parents[1] / "out" / "faults.json"
 SHORT, LONG = 1.0, 10.0  # minutes of faults
+KINDS = (*NODE_FAULTS, "database", "disk", "weather")
 
 
 def metrics(outcome: Outcome) -> dict[str, int | float]:
@@ -37,7 +39,7 @@ def metrics(outcome: Outcome) -> dict[str, int | float]:
         "acknowledged": verdict.acknowledged,
         "delivered": verdict.delivered,
         "studies": outcome.studies,
-        "faults": sum(outcome.faults.values()),
+        **{f"faults: {kind}": outcome.faults.get(kind, 0) for kind in KINDS},
         "engine starts": outcome.starts,
         "stacks logged": outcome.defects.total(),
         "settled s": round(outcome.settled_in, 1),
@@ -61,6 +63,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, help="minutes of faults")
     parser.add_argument("--seed", type=int, help="the same faults again")
     parser.add_argument("--rate", type=float, default=0.5, help="new studies a second")
+    parser.add_argument("--out", type=Path, default=OUT, help="where the rows are kept")
     arguments = parser.parse_args()
     minutes = arguments.minutes or (SHORT if arguments.short else LONG)
     seed = arguments.seed if arguments.seed is not None else random.randrange(10**6)
@@ -81,8 +84,8 @@ def main() -> int:
             print(f"{outcome.work}: {count} x {defect}")
         if not outcome.good:
             print(told(outcome))
-    OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text(json.dumps(rows, indent=2) + "\n")
+    arguments.out.parent.mkdir(exist_ok=True)
+    arguments.out.write_text(json.dumps(rows, indent=2) + "\n")
     return int(not all(one.good for one in outcomes))
 
 
