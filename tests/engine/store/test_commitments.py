@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,37 +22,42 @@ PARTS = ("1.2.3.1", "1.2.3.2")
 HOUR = 3600.0
 
 
+def studied(connection: Connection) -> None:
+    """A study with a result to deliver."""
+    connection.execute(
+        insert(studies).values(
+            id=1,
+            site="stm",
+            study_instance_uid="1.2",
+            state="stable",
+            revision=1,
+            inbound="pacs",
+            calling_ae_title="",
+            called_ae_title="",
+            remote_address="",
+            opened_at=0,
+            last_at=0,
+        )
+    )
+    connection.execute(
+        insert(results).values(
+            result_id="r1",
+            study_id=1,
+            study_revision=1,
+            lineage="1/qc",
+            revision=1,
+            status="final",
+            shadow=False,
+            produced_at=0,
+            document={},
+        )
+    )
+
+
 @pytest.fixture
 def connection(database: Database) -> Iterator[Connection]:
     with database.engine.connect() as opened:
-        opened.execute(
-            insert(studies).values(
-                id=1,
-                site="stm",
-                study_instance_uid="1.2",
-                state="stable",
-                revision=1,
-                inbound="pacs",
-                calling_ae_title="",
-                called_ae_title="",
-                remote_address="",
-                opened_at=0,
-                last_at=0,
-            )
-        )
-        opened.execute(
-            insert(results).values(
-                result_id="r1",
-                study_id=1,
-                study_revision=1,
-                lineage="1/qc",
-                revision=1,
-                status="final",
-                shadow=False,
-                produced_at=0,
-                document={},
-            )
-        )
+        studied(opened)
         yield opened
 
 
@@ -280,3 +287,28 @@ def test_what_was_stored_counts_as_held_by_the_destination(connection: Connectio
     waiting(connection)
     (held,) = deliveries.held_by(connection, "pacs", "1/qc")
     assert held.certain
+
+
+async def test_a_report_and_the_end_of_its_attempt_may_come_at_the_same_moment(database: Database) -> None:
+    def prepare(connection: Connection) -> list[lanes.Claim]:
+        for number in range(20):
+            queue(connection, f"d{number}", order_key=f"s/{number}", lineage=f"1/{number}")
+        claims = lanes.claim(connection, "pacs", "n1", 1, 60, 99)
+        for number, claimed in enumerate(claims):
+            commitments.register(connection, f"2.25.{number}", claimed.delivery.delivery_id, 1, 1, 1 + HOUR)
+        return claims
+
+    await database.write(studied)
+    claims = await database.write(prepare)
+    assert len(claims) == 20
+
+    await asyncio.gather(
+        *(database.write(partial(stored, claimed=claimed, now=2)) for claimed in claims),
+        *(
+            database.write(partial(commitments.apply, site="stm", report=report(number), now=2))
+            for number in range(len(claims))
+        ),
+    )
+
+    states = await database.read(lambda c: c.execute(select(table.c.state)).scalars().all())
+    assert states == ["delivered"] * 20
