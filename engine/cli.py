@@ -21,6 +21,7 @@ from engine.commands import (
     look,
     replay,
     result,
+    retention,
     run,
     site,
     table,
@@ -36,7 +37,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (run, table, look, destinations, dead, hold, replay, result, audit, backup, site, tunnel):
+for module in (
+    run,
+    table,
+    look,
+    destinations,
+    dead,
+    hold,
+    replay,
+    result,
+    audit,
+    retention,
+    backup,
+    site,
+    tunnel,
+):
     module.register(app)
 
 

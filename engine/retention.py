@@ -41,6 +41,22 @@ LARGE = "all instances together were larger than retention.max_size"
 LOW = "the disk was below engine.min_free"
 
 
+def keeps(unfinished: str, last_event: float, now: float, policy: Policy, *, above: bool) -> str:
+    """Why a study stays, for people; empty when it goes. Pure; a disk that is low is not considered.
+
+    Args:
+        unfinished: what is still to be done with it; empty when nothing is.
+        above: all instances together are larger than `max_size`.
+    """
+    if unfinished:
+        return unfinished
+    if above or (policy.keep is not None and now - last_event >= policy.keep):
+        return ""
+    if policy.keep is None:
+        return "the table has no retention.keep" if policy.max_size is None else "there is room for it"
+    return f"retention.keep has {(policy.keep - (now - last_event)) / 86400:.1f} days to go"
+
+
 @dataclass(slots=True)
 class Swept:
     """What one look came to."""

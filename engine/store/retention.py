@@ -128,6 +128,22 @@ def last_event(row: Row[Any]) -> float:
     return max([float(row.last_at), *(float(moment) for moment in moments if moment is not None)])
 
 
+_WORDS = {
+    "undecided": "a revision is about to be decided",
+    "held": "a hold waits for a person",
+    "processing": "a processor is at work on it, or will be",
+    "undelivered": "a delivery is still to go out",
+    "dead": "a dead letter is to be replayed or discarded first",
+}
+
+
+def unfinished(row: Row[Any]) -> str:
+    """What is still to be done with a study of `candidates`; empty when nothing is."""
+    if row.state != "stable":
+        return "instances are arriving"
+    return next((words for name, words in _WORDS.items() if row._mapping[name]), "")
+
+
 def total_size(connection: Connection) -> int:
     """Bytes of all instances."""
     return int(connection.execute(select(func.coalesce(func.sum(instances.c.size), 0))).scalar_one())
