@@ -69,5 +69,7 @@ class DicomDestination:
         )
 
     async def probe(self) -> None:
-        """C-ECHO."""
+        """C-ECHO and, where the peer has to commit, whether it would take the request."""
         await association.echo(self._peer)
+        if self.commitment_timeout is not None:
+            await association.check_commitment(self._peer)

@@ -22,7 +22,7 @@ from channels.transport.upper_layer import MAX_CONTEXTS, Association, Peer, asso
 from engine.errors import Refused, TryAgain
 from engine.model import Acknowledgement, CommitmentReport, Part
 
-__all__ = ["Commitment", "Peer", "echo", "store"]
+__all__ = ["Commitment", "Peer", "check_commitment", "echo", "store"]
 
 IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
@@ -179,11 +179,32 @@ class _Asking:
         async with associate(self._peer, commitment_scu.CONTEXTS) as association:
             await self.ask(association, _Progress([]), limit)
             if not self.asked:
-                raise Refused(
-                    f"{self._peer} stores, but does not accept storage commitment: enable it there for"
-                    f" {self._peer.calling_ae_title}, or set storage_commitment: false",
-                    code="no context",
-                )
+                raise _without_commitment(self._peer)
+
+
+async def check_commitment(peer: Peer) -> None:
+    """Whether the peer accepts storage commitment; asks it nothing.
+
+    Raises:
+        TryAgain: no association, or none in time.
+        Refused: it does not, or rejects us for good.
+    """
+    from channels.transport import commitment_scu  # late: it takes 150 ms
+
+    try:
+        async with asyncio.timeout(peer.timeout), associate(peer, commitment_scu.CONTEXTS) as association:
+            if commitment_scu.accepted(association) is None:
+                raise _without_commitment(peer)
+    except TimeoutError as error:
+        raise TryAgain(f"{peer} took no association within {peer.timeout:g} s", code="timeout") from error
+
+
+def _without_commitment(peer: Peer) -> Refused:
+    return Refused(
+        f"{peer} does not accept storage commitment: enable it there for {peer.calling_ae_title},"
+        " or set storage_commitment: false",
+        code="no context",
+    )
 
 
 async def echo(peer: Peer) -> None:

@@ -13,7 +13,7 @@ from pydicom import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.transport import ThreadedAssociationServer
 
-from channels.transport.association import Commitment, Peer, store
+from channels.transport.association import Commitment, Peer, check_commitment, store
 from channels.transport.commitment_scu import report_event
 from engine.errors import Refused, TryAgain
 from engine.model import CommitmentReport
@@ -106,6 +106,16 @@ async def test_a_peer_without_storage_commitment_is_refused_with_the_remedy_and_
     assert caught.value.code == "no context"
     assert "enable it there for PONS, or set storage_commitment: false" in str(caught.value)
     assert caught.value.stored == UIDS
+
+
+async def test_a_probe_tells_whether_the_peer_would_take_the_request() -> None:
+    with committing(CommitmentScp()) as scp:
+        await check_commitment(peer(scp.port))
+    with committing(CommitmentScp(commits=False)) as scp, pytest.raises(Refused) as caught:
+        await check_commitment(peer(scp.port))
+
+    assert "enable it there for PONS" in str(caught.value)
+    assert scp.asked == []
 
 
 @pytest.mark.parametrize(
