@@ -18,7 +18,9 @@ def is_shared(connection: Connection) -> bool:
 def insert_unless_there(connection: Connection, table: Table, **values: Any) -> bool:
     """Insert a row unless a unique constraint says that it is there; whether it was inserted."""
     insert = postgresql.insert if is_shared(connection) else sqlite.insert
-    return bool(connection.execute(insert(table).values(**values).on_conflict_do_nothing()).rowcount)
+    # inline: no RETURNING for the new key, with which psycopg would not tell how many rows there are
+    statement = insert(table).values(**values).on_conflict_do_nothing().inline()
+    return connection.execute(statement).rowcount == 1
 
 
 def serialise(connection: Connection, *names: str) -> None:
