@@ -52,7 +52,12 @@ class Engine:
         self.patient_data = tuple(patient_data)
         self._environment = dict(environment or {})
         self._process: PeerProcess | None = None
-        self._settings = {"data": "./data", "http": f"127.0.0.1:{http_port}", **(engine or {})}
+        self._settings = {
+            "data": "./data",
+            "http": f"127.0.0.1:{http_port}",
+            "reserve": "1MB",
+            **(engine or {}),
+        }
         self.write_table(table)
 
     def write_table(self, table: Mapping[str, Any]) -> None:
@@ -62,11 +67,11 @@ class Engine:
 
     # ── its life ──
 
-    def start(self) -> Engine:
-        """Run and wait until it says it is ready."""
+    def start(self, answering: str = "/readyz") -> Engine:
+        """Run and wait until it says it is ready; on a full disk only `/healthz` is answered with 200."""
         argv = [str(PONS), "run", "--table", str(self.table)]
         self._process = PeerProcess("pons run", argv, self.log, self._environment)
-        self._process.wait_ready(lambda: self.answers("/readyz") == 200, timeout=60)
+        self._process.wait_ready(lambda: self.answers(answering) == 200, timeout=60)
         return self
 
     def answers(self, path: str) -> int:
@@ -85,6 +90,16 @@ class Engine:
         assert self._process is not None
         self._process.kill9()
         self._process = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process runs."""
+        return self._process is not None and self._process.alive
+
+    def signal_term(self) -> None:
+        """SIGTERM, without waiting for what comes of it."""
+        assert self._process is not None
+        self._process.process.terminate()
 
     def stop(self, timeout: float = 30.0) -> None:
         """SIGTERM; the engine must end by itself, with 0, and have logged nothing of a patient."""
