@@ -50,10 +50,10 @@ RENDERED: dict[str, Callable[[], str]] = {
         make_kit(SITE, BLOCK, HUB, PSK, FORWARDS, site_name="St. Mary's").files["README.txt"].decode()
     ),
     "pons.service": lambda: render_engine_unit(
-        Path("/opt/pons/bin/pons"), Path("/etc/pons/routes.yaml"), Path("/var/lib/pons"), "pons"
+        Path("/usr/lib/pons/bin/pons"), Path("/etc/pons/routes.yaml"), Path("/var/lib/pons"), "pons"
     ),
     "pons-tunnel.service": lambda: render_tunnel_unit(
-        Path("/opt/pons/bin/pons"), Path("/etc/pons/routes.yaml"), Path("/var/lib/pons/tunnel"), "pons"
+        Path("/usr/lib/pons/bin/pons"), Path("/etc/pons/routes.yaml"), Path("/var/lib/pons/tunnel"), "pons"
     ),
 }
 
@@ -98,7 +98,7 @@ def test_systemd_takes_the_units(name: str, tmp_path: Path) -> None:
     unit = (
         (GOLDEN / name)
         .read_text()
-        .replace("/opt/pons/bin/pons", "/bin/true")
+        .replace("/usr/lib/pons/bin/pons", "/bin/true")
         .replace("User=pons", "User=root")
     )
     (tmp_path / name).write_text(unit)
@@ -137,7 +137,7 @@ def test_what_is_no_forward_is_refused(target: str) -> None:
         parse_forward(104, target)
 
 
-@pytest.mark.parametrize("path", ["/opt/pons;reboot", "/opt/pons\nUser=root", "/opt/%h"])
+@pytest.mark.parametrize("path", ["/srv/pons;reboot", "/srv/pons\nUser=root", "/srv/%h"])
 def test_a_path_that_means_something_to_systemd_makes_no_unit(path: str) -> None:
     with pytest.raises(ValueError, match="in a unit"):
         render_engine_unit(Path(path), Path("/etc/pons/routes.yaml"), Path("/var/lib/pons"), "pons")
