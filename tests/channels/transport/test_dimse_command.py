@@ -9,7 +9,15 @@ from pydicom.dataset import Dataset
 from pynetdicom.dsutils import decode as peer_decode
 from pynetdicom.dsutils import encode as peer_encode
 
-from channels.transport.dimse_command import C_STORE_RQ, Command, decode, encode_response
+from channels.transport.dimse_command import (
+    C_STORE_RQ,
+    N_ACTION_RQ,
+    N_EVENT_REPORT_RQ,
+    Command,
+    decode,
+    encode_event_report,
+    encode_response,
+)
 
 REQUEST = Command(C_STORE_RQ, 7, True, "1.2.840.10008.5.1.4.1.1.4", "1.2.3.4.5")
 
@@ -46,6 +54,34 @@ def test_a_response_is_read_by_another_implementation() -> None:
     assert response.ErrorComment == "x/" * 32  # 64 characters, no backslash
     assert response.AffectedSOPClassUID == REQUEST.sop_class_uid
     assert response.AffectedSOPInstanceUID == REQUEST.sop_instance_uid
+
+
+def test_a_normalized_request_and_an_answer_are_read() -> None:
+    action = command_set(
+        RequestedSOPClassUID="1.2.840.10008.1.20.1",
+        CommandField=0x0130,
+        MessageID=3,
+        CommandDataSetType=1,
+        RequestedSOPInstanceUID="1.2.840.10008.1.20.1.1",
+        ActionTypeID=1,
+    )
+    assert decode(action) == Command(
+        N_ACTION_RQ, 3, True, "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1", type_id=1
+    )
+    answer = command_set(
+        CommandField=0x8100, MessageIDBeingRespondedTo=9, CommandDataSetType=0x0101, Status=0x0110
+    )
+    read = decode(answer)
+    assert (read.responds_to, read.status, read.has_data_set) == (9, 0x0110, False)
+
+
+def test_an_event_report_is_read_by_another_implementation() -> None:
+    encoded = encode_event_report(5, "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1", 2)
+    read = peer_decode(BytesIO(encoded), True, True)
+    assert (read.CommandField, read.MessageID, read.EventTypeID) == (N_EVENT_REPORT_RQ, 5, 2)
+    assert read.CommandDataSetType != 0x0101
+    assert read.AffectedSOPClassUID == "1.2.840.10008.1.20.1"
+    assert read.AffectedSOPInstanceUID == "1.2.840.10008.1.20.1.1"
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,26 @@ def test_a_peer_that_could_be_both_is_scu_here() -> None:
     assert (role.sop_class_uid, role.scu_role, role.scp_role) == (MR, True, False)
 
 
+@pytest.mark.parametrize("roles", [(True, False), (False, True), (True, True)])
+def test_in_storage_commitment_a_peer_has_the_roles_it_wants(roles: tuple[bool, bool]) -> None:
+    """PS3.4 J.1: an archive that reports on an association of its own is SCP there."""
+    proposed = request(build_role(MR, scu_role=roles[0], scp_role=roles[1]))
+    _, encoded = AssociationRequest(proposed).accept(lambda uid: uid == MR, 131072, {MR})
+    pdu = A_ASSOCIATE_AC()
+    pdu.decode(encoded)
+    assert pdu.user_information is not None
+    (role,) = pdu.user_information.role_selection.values()
+    assert (role.scu_role, role.scp_role) == roles
+
+
+def test_of_what_is_read_here_only_readable_syntaxes_are_accepted() -> None:
+    contexts, _ = AssociationRequest(request()).accept(lambda _: True, 131072, {MR})
+    assert contexts[1].transfer_syntax_uid == EXPLICIT  # JPEG was named first
+    unreadable = request().replace(EXPLICIT.encode(), b"1.2.840.10008.1.9.9")
+    contexts, _ = AssociationRequest(unreadable).accept(lambda _: True, 131072, {MR, CT})
+    assert contexts == {}
+
+
 def test_a_user_identity_is_neither_needed_nor_answered() -> None:
     identity = UserIdentityNegotiation()
     identity.user_identity_type = 2
