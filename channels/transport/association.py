@@ -134,7 +134,10 @@ async def store(
     except Refused as error:
         error.stored = (*stored, *progress.arrived)
         raise
-    return replace(acknowledgement, awaits_report=commitment is not None and report is None, report=report)
+    if commitment is not None and report is None:
+        words = f"{acknowledgement.detail}, asked to commit"
+        return replace(acknowledgement, detail=words, awaits_report=True)
+    return replace(acknowledgement, report=report)
 
 
 class _Asking:

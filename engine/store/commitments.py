@@ -15,7 +15,6 @@ from sqlalchemy import ColumnElement, Connection, Row, insert, null, select, upd
 
 from engine.model import CommitmentReport
 from engine.store import lane_rows, waiting
-from engine.store.dialect import serialise
 from engine.store.tables import commitments, deliveries, studies
 
 BACKOFF = (60.0, 600.0)
@@ -185,9 +184,8 @@ def reasons(failed: Mapping[str, int]) -> str:
 
 
 def _hold(connection: Connection, which: ColumnElement[bool], now: float) -> tuple[Any, Any]:
-    """A delivery and its lane, ours until the transaction ends, locked in the order that all keep to."""
+    """A delivery and its lane, ours until the transaction ends; the lane first, as everywhere."""
     row = connection.execute(select(deliveries).where(which)).one()
-    serialise(connection, waiting.after(row.study_id))
     lane = lane_rows.lock(connection, row.destination, row.order_key, now)
     return connection.execute(select(deliveries).where(which).with_for_update()).one(), lane
 
@@ -205,7 +203,7 @@ def _finish(connection: Connection, row: Any, lane: Any, now: float, *, state: s
     )
     lane_rows.refresh(connection, lane, head.seq if head is not None else None, now)
     if state == "delivered":
-        waiting.wake(connection, [row.study_id], now)
+        waiting.wake_dependants(connection, row.study_id, now)
 
 
 def of_delivery(connection: Connection, delivery_id: str) -> Sequence[Row[Any]]:

@@ -67,6 +67,7 @@ async def test_a_peer_that_does_not_report_in_time_is_awaited_elsewhere() -> Non
         answer = await store(peer(scp.port), parts(), commitment=commitment(wait=0.2))
 
     assert (answer.code, answer.awaits_report, answer.report) == ("0000", True, None)
+    assert answer.detail == "2 instances stored, asked to commit"
 
 
 async def test_what_is_stored_already_is_asked_for_and_not_sent() -> None:
