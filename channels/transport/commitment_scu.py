@@ -189,11 +189,12 @@ async def _take_report(
     report: CommitmentReport | None = None
     status = _UNRECOGNIZED_OPERATION
     if field == N_EVENT_REPORT_RQ:
-        context = accepted(association)
+        contexts = {number: syntax for (_, syntax), number in association.accepted.items()}
+        syntax = contexts.get(message.context_id, "")
         event_type = command_set.number(elements, command_set.EVENT_TYPE_ID) or 0
         try:
             report = await asyncio.to_thread(
-                commitment_data_set.decode_report, event_type, message.data_set, context[1] if context else ""
+                commitment_data_set.decode_report, event_type, message.data_set, syntax
             )
             # A report on another transaction is not ours to keep here: it is refused for now, and the
             # peer brings it again, to our listener.

@@ -411,3 +411,44 @@ async def test_echo_is_answered_and_a_silent_peer_is_told_from_a_living_one() ->
 
     assert scp.echoes == 1
     assert caught.value.code == "timeout"
+
+
+@pytest.mark.parametrize(
+    ("script", "code"), [("close", "closed"), ("stall", "timeout")], ids=["lost", "too slow"]
+)
+async def test_without_an_answer_the_instance_may_have_arrived(script: str, code: str) -> None:
+    with serving(Scp(script=[script])) as scp:
+        with pytest.raises(TryAgain) as caught:
+            await store(peer(scp.port, timeout=2), [instances.part()])
+        scp.let_go()
+
+    assert (caught.value.code, caught.value.uncertain) == (code, True)
+
+
+async def test_what_was_never_offered_has_not_arrived() -> None:
+    async def says_nothing(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with bare_server(says_nothing) as port:
+        with pytest.raises(TryAgain) as caught:
+            await store(peer(port, timeout=0.5), [instances.part()])
+
+    assert (caught.value.code, caught.value.uncertain) == ("timeout", False)
+
+
+async def test_an_answered_failure_is_certain_unless_another_instance_was_taken() -> None:
+    with serving(Scp([0xA700, 0, 0x0110])) as scp:
+        with pytest.raises(TryAgain) as alone:
+            await store(peer(scp.port), [instances.part()])
+        with pytest.raises(TryAgain) as beside:
+            await store(peer(scp.port), [instances.part(1), instances.part(2)])
+
+    assert (alone.value.uncertain, alone.value.of_payload) == (False, False)
+    assert (beside.value.uncertain, beside.value.of_payload) == (True, True)
+
+
+async def test_a_refusal_tells_what_the_peer_has_taken_all_the_same() -> None:
+    with serving(Scp([0, 0xC000])) as scp, pytest.raises(Refused) as caught:
+        await store(peer(scp.port), [instances.part(1), instances.part(2)])
+
+    assert caught.value.stored == ("1.2.3.4.1",)
