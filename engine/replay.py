@@ -68,7 +68,10 @@ def replay(
         PonsError: as `plan`, or there are more than ``limit``; nothing is changed then.
     """
     if stage is Stage.DELIVER:
-        queries.lock_lanes(connection, queries.selected_deliveries(connection, wanted), to)
+        rows = queries.selected_deliveries(connection, wanted)
+        if to is not None:  # a newer version for another destination comes by way of its study
+            queries.lock_studies(connection, {row.study_id for row in rows})
+        queries.lock_lanes(connection, rows)
     else:
         queries.lock_studies(connection, (row.id for row in queries.selected_studies(connection, wanted)))
     planned = plan(connection, stage, wanted, table, to=to)
@@ -81,7 +84,7 @@ def replay(
         queries.send_again(connection, [step.row for step in planned.going], now, "sent again by a person")
     elif to is not None:
         for step in planned.going:
-            redirect(connection, step.row, table.outbound[to], now)
+            redirect(connection, step.row, table.outbound[to], now, instances=table.engine.data / "instances")
     else:
         for step in planned.going:
             take_up(connection, step.row, stage, now, route=wanted.route)

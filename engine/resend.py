@@ -16,7 +16,7 @@ from engine.channel import OutboundType
 from engine.clock import at
 from engine.config import Declared
 from engine.decide import enqueue_delivery
-from engine.model import Study
+from engine.model import StoredInstance, Study
 from engine.replay_plan import PURGED, Step
 from engine.store import replay as queries
 from engine.store import studies as study_queries
@@ -86,7 +86,7 @@ def why_not_again(
         return NEWER
     if newer_goes:
         return "a newer version of it is sent again"
-    if row.result_id is None and row.purged_at is not None:
+    if row.purged_at is not None and (row.result_id is None or row.payload is None):
         return PURGED
     if not kept:
         return "its bytes are no longer kept; replay it from process"
@@ -122,7 +122,7 @@ def why_not_there(
     stands = newest if newest is not None else max(one.version for one in sent)
     if stands > row.version or newer_goes:
         return f"version {stands} stands now; send that one"
-    if row.result_id is None and row.purged_at is not None:
+    if row.purged_at is not None:  # and with them what a result is rendered from
         return PURGED
     return ""
 
@@ -132,9 +132,16 @@ def _kept(row: Any, data: Path) -> bool:
     return all((data / part["path"]).exists() for part in row.payload or ())
 
 
-def redirect(connection: Connection, row: Any, destination: Declared[OutboundType], now: float) -> None:
-    """Queue a delivery of the same to another destination; it waits for nobody."""
+def redirect(
+    connection: Connection, row: Any, destination: Declared[OutboundType], now: float, *, instances: Path
+) -> None:
+    """Queue a delivery of the same to another destination; it waits for nobody.
+
+    Args:
+        instances: the folder of instance files; whose study it is may be read there to keep its order.
+    """
     study = study_queries.study(connection, row.study_id)
+    members = study_queries.members(connection, row.study_id, row.study_revision)
     enqueue_delivery(
         connection,
         now,
@@ -147,6 +154,17 @@ def redirect(connection: Connection, row: Any, destination: Declared[OutboundTyp
             called_ae_title=study.called_ae_title,
             received_at=at(study.last_at),
             instances=(),
+            stored=tuple(
+                StoredInstance(
+                    series_instance_uid=member.series_instance_uid,
+                    sop_instance_uid=member.sop_instance_uid,
+                    sop_class_uid=member.sop_class_uid,
+                    transfer_syntax_uid=member.transfer_syntax_uid,
+                    path=instances / member.path,
+                    sha256=member.sha256,
+                )
+                for member in members[:1]
+            ),
         ),
         study_id=row.study_id,
         destination=destination,

@@ -195,11 +195,11 @@ def _in_state(wanted: Selection) -> ColumnElement[bool]:
     return or_(*ways)
 
 
-def lock_lanes(connection: Connection, rows: Iterable[Row[Any]], destination: str | None) -> None:
+def lock_lanes(connection: Connection, rows: Iterable[Row[Any]]) -> None:
     """Nothing more is put into these lanes until the transaction ends: what was judged stays true."""
     if not is_shared(connection):
         return  # one writer, which is us
-    keys = {(destination or row.destination, row.order_key) for row in rows}
+    keys = {(row.destination, row.order_key) for row in rows}
     for name, order_key in sorted(keys):
         connection.execute(
             select(lanes.c.fence)

@@ -425,7 +425,8 @@ def test_a_purged_study_is_left_out_whatever_the_stage(house: House) -> None:
     key = house.delivery(None, to="archive", lineage="2/study", study=2)
     assert reason(house.plan(ids=(key,))) == "its instances were removed by retention"
     report = house.delivery(house.result("2/a", "final", study=2), lineage="2/a", study=2)
-    assert reason(house.plan(ids=(report,))) == "", "the bytes of a result are kept for themselves"
+    assert reason(house.plan(ids=(report,))) == "", "its bytes are still there"
+    assert reason(house.plan(ids=(report,), to="desk")) == "its instances were removed by retention"
 
 
 FACTS = StudyFacts(receiving=False, purged=False, revision=2, revision_state="decided", decided=True)
