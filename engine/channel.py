@@ -135,6 +135,16 @@ class Intake(Protocol):
         """The association or request is over; from any thread, harmless when repeated."""
         ...
 
+    def turned_away(
+        self, inbound: str, unknown: str, remote_address: str, calling_ae_title: str, called_ae_title: str
+    ) -> None:
+        """A peer was rejected for what it is, not for what it sent; counted and audited.
+
+        From any thread; returns at once. ``unknown`` is `UnknownPeer.what`, `called_ae_title`, or `site`
+        where the peer is a site that this channel does not serve. Titles are empty where there are none.
+        """
+        ...
+
     commitments: CommitmentDesk
     """Where storage commitments are asked for and reported (PS3.4 J)."""
 

@@ -26,6 +26,7 @@ from engine.model import Arrival, Receipt
 from engine.spool import FileLanding, Spool
 from engine.store import studies
 from engine.store.database import Database
+from engine.strangers import Knock, Strangers
 
 logger = logging.getLogger("pons.intake")
 
@@ -82,6 +83,7 @@ class DurableIntake:
         """
         self.sessions = OpenSessions()
         self.commitments: CommitmentDesk = Commitments(database, spool, clock)
+        self.strangers = Strangers(database, clock)
         self._spool = spool
         self._database = database
         self._clock = clock
@@ -94,6 +96,12 @@ class DurableIntake:
         `shutdown`, or one of RejectedReason."""
         self._unrecorded: set[str] = set()
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="pons-intake")
+
+    def turned_away(
+        self, inbound: str, unknown: str, remote_address: str, calling_ae_title: str, called_ae_title: str
+    ) -> None:
+        """A peer was rejected for what it is; see `engine.channel.Intake.turned_away`."""
+        self.strangers.note(Knock(inbound, unknown, remote_address, calling_ae_title, called_ae_title))
 
     def land(self) -> FileLanding:
         """Open a landing; raises Busy below the disk watermark, without the database or when draining."""

@@ -14,6 +14,7 @@ import os
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -64,6 +65,7 @@ from engine.web import application, serving
 logger = logging.getLogger("pons.run")
 
 DRAIN = 20.0  # seconds that deliveries under way get at shutdown
+WORKERS = 64  # threads for what blocks: files, rendering, name lookups; made when needed
 
 
 class Part(Protocol):
@@ -93,6 +95,8 @@ async def running(
         hurry: when set, leaving waits for nothing that is under way: it is cut off and comes again.
     """
     tolerate_sloppy_values()
+    # Names are looked up in these threads, too: one that nobody answers for must not keep others waiting.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(WORKERS, "pons-work"))
     data = table.engine.data.absolute()
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     reserve = _reserve(data, table)
@@ -193,6 +197,7 @@ async def _assembled(
 
     async def metrics() -> dict[str, float]:
         samples = measured(intake, spool, disk, watch, retention)
+        samples |= intake.strangers.measured()
         for one in tunnels:
             samples |= one.measured()
         if watch.available:
@@ -203,7 +208,8 @@ async def _assembled(
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(spool.close)
         stack.callback(intake.close)
-        parts: list[Part] = [assembly, decider, processing, intake, retention, disk, watch, *tunnels]
+        parts: list[Part] = [assembly, decider, processing, intake, intake.strangers]
+        parts += [retention, disk, watch, *tunnels]
         if isinstance(clock, SharedClock):
             parts.append(clock)
         await stack.enter_async_context(_background(parts, dispatch, hurry))

@@ -179,6 +179,13 @@ class _Reception:
                 }
             },
         )
+        self._intake.turned_away(
+            self._context.name,
+            what,
+            association.remote_address,
+            association.calling_ae_title,
+            association.called_ae_title,
+        )
         return rejection
 
     def is_served(self, abstract_syntax: str) -> bool:

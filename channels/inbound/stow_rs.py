@@ -89,7 +89,7 @@ class StowRs:
         return answer
 
     async def _transact(self, request: Request, body: _Body, intake: Intake) -> Response:
-        address, site = self._site(request)
+        address, site = self._site(request, intake)
         accept = ",".join(request.headers.getlist("accept"))
         media_type = stow_response.preferred_media_type(accept)
         if media_type is None:
@@ -112,7 +112,7 @@ class StowRs:
             intake.leave(session)
         return self._answer(transaction.outcomes, media_type)
 
-    def _site(self, request: Request) -> tuple[str, str]:
+    def _site(self, request: Request, intake: Intake) -> tuple[str, str]:
         """Address and site of the client, or 403."""
         address = request.client.host.removeprefix("::ffff:") if request.client else ""
         facts = {"inbound": self._context.name, "remote_address": address}
@@ -120,9 +120,11 @@ class StowRs:
             key = self._context.sites.identify(address).key
         except UnknownPeer as error:
             logger.warning("unknown peer", extra={"pons": {**facts, "unknown": error.what}})
+            intake.turned_away(self._context.name, error.what, address, "", "")
             raise _HttpError(403, "this address belongs to no site that may store here") from None
         if self._settings.site not in (None, key):
             logger.warning("peer of another site", extra={"pons": {**facts, "site": key}})
+            intake.turned_away(self._context.name, "site", address, "", "")
             raise _HttpError(403, "this address belongs to no site that may store here")
         return address, key
 
