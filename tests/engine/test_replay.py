@@ -22,7 +22,7 @@ from engine.store import lanes, work
 from engine.store.database import Database
 from engine.store.lanes import Settlement
 from engine.store.studies import hold
-from engine.store.tables import audit_events, deliveries, jobs, revisions, studies
+from engine.store.tables import audit_events, deliveries, instances, jobs, revisions, studies
 from engine.take_up import StudyFacts, why_not_up
 
 TABLE = """
@@ -37,6 +37,7 @@ outbound:
   ris: {type: hl7_oru, site: st-marys, host: 127.0.0.1, port: 2575}
   desk: {type: hl7_oru, site: st-marys, host: 127.0.0.1, port: 2576}
   archive: {type: dicom_forward, site: st-marys, host: 127.0.0.1, port: 104, ae_title: ARCHIVE}
+  second: {type: dicom_forward, site: st-marys, host: 127.0.0.1, port: 105, ae_title: SECOND, order: patient}
   abroad: {type: hl7_oru, site: other, host: 127.0.0.2, port: 2575}
 """
 NOW = 1_700_000_000.0
@@ -368,6 +369,25 @@ def test_a_redirect_needs_a_destination_that_carries_such_a_thing(house: House) 
     assert "leave out --to" in reason(house.plan(ids=(key,), to="ris"))
     with pytest.raises(PonsError, match="the table has no destination nowhere; it has abroad, archive"):
         house.plan(ids=(key,), to="nowhere")
+
+
+def test_a_study_is_redirected_into_the_lane_of_its_patient(
+    house: House, instance: Callable[..., bytes]
+) -> None:
+    key = house.delivery(None, to="archive", lineage="1/study")
+    path = house.table.engine.data / "instances" / "st-marys" / "1.dcm"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(instance())
+    row = {
+        "study_id": 1, "site": "st-marys", "sop_instance_uid": "1.1.1", "series_instance_uid": "1.1.0",
+        "sop_class_uid": "1.2", "transfer_syntax_uid": "1.2.840.10008.1.2.1", "sha256": "0", "size": 1,
+        "path": "st-marys/1.dcm", "attributes": {}, "received_at": NOW, "revision": 1,
+    }  # fmt: skip
+    house.now(lambda c: c.execute(instances.insert().values(row)))
+    house.replay(ids=(key,), to="second")
+    (new,) = [one for one in house.rows(deliveries) if one.destination == "second"]
+    assert (new.state, new.result_id, new.lineage) == ("queued", None, "1/study")
+    assert new.order_key.startswith("patient/")
 
 
 def test_only_the_version_that_stands_is_redirected(house: House) -> None:
