@@ -52,6 +52,13 @@ def test_another_hospitals_ae_title_is_worth_nothing(
     files = small_study(real_study, tmp_path / "study", instances=1)
     assert hospitals.storescu("b", files, calling="A-MR", expect=1) == {}
     assert '"unknown": "calling_ae_title"' in hospitals.log_text()
+    sample = 'pons_peers_turned_away_total{inbound="pacs",unknown="calling_ae_title"}'
+    assert hospitals.metrics()[sample] == 1
+    wait_until(
+        lambda: [one for one in hospitals.json("audit", "list") if one["action"] == "peer turned away"],
+        "the audit event",
+        20,
+    )
 
 
 def test_a_hospital_reaches_the_engines_ports_and_nothing_else_of_the_hub(hospitals: Rig) -> None:
