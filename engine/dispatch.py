@@ -100,7 +100,7 @@ class Dispatch:
                     task = asyncio.create_task(self._attempts.make(one))
                     under_way.add(task)
                     task.add_done_callback(under_way.discard)
-                    task.add_done_callback(lambda _: wake.set())
+                    task.add_done_callback(lambda done: self._has_ended(done, wake))
                 if not started:
                     await self._rest(wake, again_at)
         finally:
@@ -133,6 +133,12 @@ class Dispatch:
             logger.exception("claiming failed; trying again", extra={"pons": {"destination": name}})
             return [], None
         return [UnderWay(destination, claimed, probe, until) for claimed in claims], None
+
+    def _has_ended(self, task: asyncio.Task[None], wake: asyncio.Event) -> None:
+        wake.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # What it came to is not on record: it goes again when its lease ends, which nobody renews.
+            logger.error("an attempt broke", exc_info=error)
 
     async def _rest(self, wake: asyncio.Event, again_at: float | None) -> None:
         wait = IDLE if again_at is None else min(IDLE, max(0.001, again_at - self._clock.now()))

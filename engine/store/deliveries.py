@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, exists, func, or_, select, update
 
 from engine.store.lanes import OPEN
-from engine.store.tables import attempts, deliveries, lanes
+from engine.store.tables import attempts, deliveries
 
 
 def keep_payload(connection: Connection, delivery_id: str, manifest: list[dict[str, Any]]) -> None:
@@ -79,14 +79,6 @@ def is_awaited(connection: Connection, study_id: int) -> bool:
             select(exists().where(deliveries.c.study_id == study_id, deliveries.c.state == "waiting"))
         ).scalar_one()
     )
-
-
-def next_due(connection: Connection, destinations: Sequence[str]) -> float | None:
-    """When the next lane comes due."""
-    value: float | None = connection.execute(
-        select(func.min(lanes.c.due_at)).where(lanes.c.pending > 0, lanes.c.destination.in_(destinations))
-    ).scalar_one()
-    return value
 
 
 def of_study(connection: Connection, study_id: int) -> Sequence[Row[Any]]:

@@ -110,8 +110,10 @@ async def test_an_endpoint_that_is_gone_says_so_for_ever(
 ) -> None:
     with receiving(in_turn(Response(status_code=410))) as peer:
         channel = make("webhook", url=peer.url, **REFERENCE)
-        with pytest.raises(Refused, match="it takes no more events"):
+        with pytest.raises(Refused, match="it takes no more events") as caught:
             await channel.deliver(channel.render(result, history), delivery)
+
+    assert caught.value.pause, "the engine stops asking until a person resumes"
 
 
 async def test_every_attempt_is_signed_anew_under_the_same_id(

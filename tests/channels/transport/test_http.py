@@ -83,6 +83,14 @@ def test_a_peer_that_asks_for_time_gets_it() -> None:
     assert found.after == 77
 
 
+@pytest.mark.parametrize(("status", "of_payload"), [(409, True), (503, False), (429, False)])
+def test_a_conflict_says_that_the_server_is_well(status: int, of_payload: bool) -> None:
+    found = failure(Endpoint("http://his.example"), Answer(status), transient=(409,))
+
+    assert isinstance(found, TryAgain)
+    assert found.of_payload is of_payload
+
+
 @pytest.mark.parametrize(
     "url",
     [
