@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, event, select
 
 from engine.breaker import CLOSED, OPEN
 from engine.clock import SteadyClock
@@ -300,3 +300,30 @@ async def test_an_answer_is_kept_until_the_database_is_back(
 
     assert sorted(peer.received) == ["m-1", "m-2"], "sent once, though its lease had ended"
     assert [one.outcome for one in post.attempts("ris")] == ["delivered"]
+
+
+async def test_an_idle_or_dead_destination_is_looked_at_every_two_seconds_by_one_query(
+    tmp_path: Path, sqlite_database: SqliteDatabase, clock: HandClock
+) -> None:
+    queries: list[str] = []
+    with dead_port() as port:
+        post = Post(tmp_path, sqlite_database, clock, {"idle": port, "dead": port})
+        post.queue("dead", *names("m", 9))
+        async with post.running():
+            await until(lambda: post.standing("dead").circuit.state == OPEN, "the circuit to open")
+            await until(lambda: all(one.ended_at for one in post.attempts("dead")), "what was under way")
+            loop = asyncio.get_running_loop()
+            event.listen(sqlite_database.engine, "before_cursor_execute", _note(queries))
+            begun = loop.time()
+            await asyncio.sleep(4.5)
+            looks = len([one for one in queries if one.startswith("SELECT")])
+            took = loop.time() - begun
+
+    assert 2 <= looks <= 2 * (took / 2 + 1), "two destinations, each every two seconds"
+
+
+def _note(queries: list[str]) -> Callable[..., None]:
+    def note(_connection: object, _cursor: object, statement: str, *_more: object) -> None:
+        queries.append(statement)
+
+    return note
