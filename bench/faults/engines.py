@@ -21,7 +21,6 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 AGAIN_AFTER = 0.5  # seconds until the service manager starts what has ended
-TABLE_ERROR = 2  # what `pons run` ends with when it cannot even begin
 
 
 class EngineProcess:
@@ -115,8 +114,8 @@ class EngineProcess:
                 frame = entry["frames"][-1] if entry["frames"] else ""
                 event = entry["event"].partition("\n")[0]
                 found.append(f"{event}: {entry.get('error')} at {frame}")
-            elif line.startswith("Traceback"):
-                found.append("a traceback past the log")
+            elif line.startswith("Traceback") or "please report this" in line:
+                found.append(line)
         return found
 
     def log_tail(self) -> str:

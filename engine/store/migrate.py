@@ -9,8 +9,9 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import OperationalError
 
-from engine.errors import PonsError
+from engine.errors import DatabaseUnavailable, PonsError
 from engine.store.dialect import serialise
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -19,8 +20,18 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 def migrate(engine: Engine, revision: str = "head") -> None:
     """Apply the missing migrations; of several engines that start at once, one does and the rest wait.
 
-    Raises PonsError when a newer release has written this database; nothing is changed then.
+    Raises PonsError when a newer release has written this database, DatabaseUnavailable when it is away;
+    nothing is changed then.
     """
+    try:
+        _migrate(engine, revision)
+    except OperationalError as error:
+        state = getattr(error.orig, "sqlstate", None)  # the driver's own words may name a user
+        said = f"answers {state}" if state else "cannot be reached or written"
+        raise DatabaseUnavailable(f"engine.database: the database {said}; start it, or look there") from None
+
+
+def _migrate(engine: Engine, revision: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     with engine.connect().execution_options(begin="IMMEDIATE") as connection, connection.begin():

@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, make_url, select, text
 
 from engine.audit import append_event, verify
-from engine.errors import PonsError
+from engine.errors import DatabaseUnavailable, PonsError
 from engine.model import CommitmentReport
 from engine.store import commitments, lanes, look, studies, work
 from engine.store.database import Database, PostgresDatabase, SqliteDatabase
@@ -197,3 +197,13 @@ def _catch_up(database: Database) -> None:
                 connection.execute(text(f"SELECT setval(pg_get_serial_sequence('{table}', '{column}'), 100)"))
 
         database.write_now(count)
+
+
+def test_a_server_that_is_not_there_is_told_without_its_user(free_port: Callable[[], int]) -> None:
+    database = PostgresDatabase(make_url(f"postgresql://quillfeather@127.0.0.1:{free_port()}/pons"))
+    with pytest.raises(
+        DatabaseUnavailable, match=r"engine\.database: the database cannot be reached"
+    ) as told:
+        migrate(database.engine)
+    database.close()
+    assert "quillfeather" not in str(told.value)
