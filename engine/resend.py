@@ -128,7 +128,9 @@ def why_not_there(
 
 
 def _kept(row: Any, data: Path) -> bool:
-    """Whether the bytes of a delivery that was rendered are still there."""
+    """Whether the bytes of a delivery that was rendered are still there, and not about to be removed."""
+    if row.purged_at is not None and row.created_at < row.purged_at and row.payload is not None:
+        return False
     return all((data / part["path"]).exists() for part in row.payload or ())
 
 
