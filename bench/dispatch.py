@@ -21,6 +21,7 @@ import contextlib
 import json
 import logging
 import multiprocessing
+import queue
 import socket
 import statistics
 import tempfile
@@ -310,7 +311,13 @@ def in_processes(
     processes = [SPAWN.Process(target=work, args=(start, said), daemon=True) for work in works]
     for process in processes:
         process.start()
-    answers = [said.get(timeout=600) for _ in processes]
+    answers: list[tuple[float, float, int]] = []
+    while len(answers) < len(processes):
+        try:
+            answers.append(said.get(timeout=1))
+        except queue.Empty:
+            if any(process.exitcode for process in processes):
+                raise RuntimeError("a worker failed; what it said is above") from None
     for process in processes:
         process.join(60)
     return max(end for _, end, _ in answers) - min(begun for begun, _, _ in answers), sum(

@@ -8,6 +8,7 @@ whichever process makes it, sends exactly those.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,10 @@ class Rendering:
         """What a delivery (its row) sends; durable before it is returned."""
         if head.payload is None:
             subject, history = await self._subject(head)
-            manifest = await asyncio.to_thread(self._render, channel, head.delivery_id, subject, history)
-            await self._database.write(lambda c: deliveries.keep_payload(c, head.delivery_id, manifest))
+            rendered = await asyncio.to_thread(self._render, channel, head.delivery_id, subject, history)
+            manifest = await self._database.write(
+                lambda c: deliveries.keep_payload(c, head.delivery_id, rendered)
+            )
         else:
             manifest = head.payload
         return Payload(parts=tuple(self._part(entry) for entry in manifest))
@@ -78,7 +81,9 @@ class Rendering:
         for number, part in enumerate(payload.parts):
             if isinstance(part.content, bytes):
                 folder.mkdir(mode=0o700, exist_ok=True)
-                path = folder / f"{number}.part"
+                # By its content: an engine that stalled must not write over what another has sent since.
+                digest = hashlib.sha256(part.content).hexdigest()
+                path = folder / f"{number}-{digest[:16]}.part"
                 write_durably(path, part.content)
             else:
                 path = part.content.absolute()

@@ -11,11 +11,19 @@ from engine.store.lanes import OPEN
 from engine.store.tables import attempts, deliveries
 
 
-def keep_payload(connection: Connection, delivery_id: str, manifest: list[dict[str, Any]]) -> None:
-    """Keep the manifest of the rendered bytes: every later attempt sends exactly these."""
+def keep_payload(
+    connection: Connection, delivery_id: str, manifest: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Keep the manifest of the rendered bytes, and say which is kept: every attempt sends exactly these.
+
+    The first one stands. An engine that stalled while it rendered finds that another was faster.
+    """
+    of_it = deliveries.c.delivery_id == delivery_id
     connection.execute(
-        update(deliveries).where(deliveries.c.delivery_id == delivery_id).values(payload=manifest)
+        update(deliveries).where(of_it, deliveries.c.payload.is_(None)).values(payload=manifest)
     )
+    kept: list[dict[str, Any]] = connection.execute(select(deliveries.c.payload).where(of_it)).scalar_one()
+    return kept
 
 
 def stranded(connection: Connection, destinations: Sequence[str]) -> dict[str, int]:

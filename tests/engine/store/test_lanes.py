@@ -331,3 +331,10 @@ def test_a_lane_that_turns_out_to_be_empty_is_not_looked_at_again(connection: Co
     connection.execute(update(table).values(state="discarded"))
     assert claim(connection, 0) == []
     assert connection.execute(select(lane_rows.c.pending, lane_rows.c.owner)).one() == (0, None)
+
+
+def test_what_was_rendered_first_is_what_every_attempt_sends(connection: Connection) -> None:
+    queue(connection, "a")
+    first, second = [{"path": "payloads/a/0-1.part"}], [{"path": "payloads/a/0-2.part"}]
+    assert deliveries.keep_payload(connection, "a", first) == first
+    assert deliveries.keep_payload(connection, "a", second) == first, "an engine that stalled meanwhile"
