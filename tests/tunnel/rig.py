@@ -77,7 +77,11 @@ class Rig:
                         key: {"ae_titles": [f"{key}-MR".upper()], **site} for key, site in sites.items()
                     },
                     "inbound": {
-                        "pacs": {"type": "c_store", "listen": f"{HUB}:{DICOM}"},
+                        "pacs": {
+                            "type": "c_store",
+                            "listen": f"{HUB}:{DICOM}",
+                            "dimse_timeout": "240s",  # a minute without wire costs two
+                        },
                         "web": {"type": "stow_rs"},
                     },
                     "processors": {"dti-qc": {"type": "quality_control"}},
