@@ -66,7 +66,8 @@ def _check_destinations(reading: Reading) -> None:
         if inside.key != declared.settings.site:
             reading.complain(
                 ("outbound", name, field),
-                f"lies in the tunnel of site {inside.key}; the destination is of site {declared.settings.site}",
+                f"lies in the tunnel of site {inside.key}; "
+                f"the destination is of site {declared.settings.site}",
             )
         elif inside.forwards and called[1] not in dict(inside.forwards):
             ports = ", ".join(str(port) for port, _ in inside.forwards)

@@ -45,7 +45,8 @@ class Sending:
         self.count = len(files)
         self.process = made.site(key).start(
             binary("storescu", "dcmtk"), "-v", "-aet", f"{key}-MR".upper(), "-aec", "PONS",
-            "-to", "240", "-td", "240", "-ta", "240", HUB, str(DICOM), *map(str, files), log=log, env={"TCP_NODELAY": "1"},
+            "-to", "240", "-td", "240", "-ta", "240", HUB, str(DICOM), *map(str, files),
+            log=log, env={"TCP_NODELAY": "1"},
         )  # fmt: skip
 
     def stored(self) -> int:
