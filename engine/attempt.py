@@ -262,8 +262,9 @@ class Attempts:
             logger.error("destination paused until it is resumed", extra=extra)
 
     async def _again(self, ours: UnderWay, error: TryAgain) -> None:
+        retry = ours.destination.declared.settings.retry
         next_at = next_attempt(
-            ours.destination.declared.settings.retry,
+            retry,
             attempt=ours.claimed.attempt,
             created_at=ours.claimed.delivery.age_from,
             now=self._clock.now(),
@@ -273,11 +274,24 @@ class Attempts:
         detail = str(error)
         if next_at is None:
             detail = f"gave up after {ours.claimed.attempt} attempts: {detail}"
+        elif error.of_payload and await self._turned_down(ours, error.code) >= retry.turned_down:
+            next_at, detail = None, f"turned down {retry.turned_down} times: {detail}"
         outcome = "unknown" if error.uncertain else "again"
         settlement = Settlement(ours.claimed, outcome, error.code, detail[:2000], next_at=next_at)
         await self._settle(ours, settlement, _evidence(error), self._reported(ours))
         words = "delivery failed" if next_at is None else "delivery will be tried again"
         logger.warning(words, extra={"pons": {**ours.where, "code": error.code}})
+
+    async def _turned_down(self, ours: UnderWay, code: str) -> int:
+        """How often the peer has answered this delivery so since it was queued or replayed, now included."""
+        head = ours.claimed.delivery
+        try:
+            before = await self._database.read(
+                lambda c: deliveries.answers(c, head.delivery_id, "again", code, head.age_from)
+            )
+        except DatabaseUnavailable:  # the next time will do
+            return 0
+        return before + 1
 
     def _reported(self, ours: UnderWay, stored: tuple[str, ...] = ()) -> Also:
         """What else an answer means where the peer is asked to commit to what it stores."""

@@ -167,3 +167,5 @@ class Retry(Settings):
     """The longest wait between two attempts."""
     give_up_after: Duration = 259200.0
     """Age at which a delivery becomes a dead letter."""
+    turned_down: int = Field(20, ge=1, le=1000)
+    """How often a peer that is well may turn one payload down (AE, 0110, 409) before it is a dead letter."""

@@ -96,6 +96,22 @@ def of_study(connection: Connection, study_id: int) -> Sequence[Row[Any]]:
     ).all()
 
 
+def answers(connection: Connection, delivery_id: str, outcome: str, code: str, since: float) -> int:
+    """How many attempts of a delivery ended with an outcome and a code since a time."""
+    return int(
+        connection.execute(
+            select(func.count())
+            .select_from(attempts)
+            .where(
+                attempts.c.delivery_id == delivery_id,
+                attempts.c.outcome == outcome,
+                attempts.c.code == code,
+                attempts.c.started_at >= since,
+            )
+        ).scalar_one()
+    )
+
+
 def attempts_of(connection: Connection, delivery_id: str) -> Sequence[Row[Any]]:
     """Every attempt of a delivery, in order."""
     return connection.execute(

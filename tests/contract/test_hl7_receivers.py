@@ -111,6 +111,15 @@ async def test_a_rejection_ends_the_delivery_with_its_code(code: str, tmp_path: 
     assert len(receiver.filed) == 1
 
 
+async def test_a_message_that_is_turned_down_for_ever_is_a_dead_letter_in_the_end(tmp_path: Path) -> None:
+    async with receiving([lambda one: acknowledgement("AE", one)] * 99) as receiver:
+        done = await deliver(receiver, tmp_path)
+    assert done.state == "dead"
+    assert [(one.outcome, one.code) for one in done.attempts] == [("again", "AE")] * 20
+    assert done.reason.startswith("AE turned down 20 times: ")
+    assert len(set(receiver.filed)) == 1
+
+
 async def test_silence_leaves_it_unknown_and_is_followed_by_the_same_message(tmp_path: Path) -> None:
     async with receiving([lambda _: b""]) as receiver:
         done = await deliver(receiver, tmp_path, patience="1s")
