@@ -80,12 +80,11 @@ class Dispatch:
         async with asyncio.TaskGroup() as runners:
             for name, destination in self._destinations.items():
                 runners.create_task(self._run_destination(name, destination))
-            if any(each.patience_for_report is not None for each in self._destinations.values()):
-                ages = {
-                    name: each.declared.settings.retry.give_up_after
-                    for name, each in self._destinations.items()
-                }
-                runners.create_task(ask_again(self._database, self._clock, ages, self._drained, self.wake))
+            # Even where the table asks nobody to commit any more: what was asked under an earlier one waits.
+            ages = {
+                name: each.declared.settings.retry.give_up_after for name, each in self._destinations.items()
+            }
+            runners.create_task(ask_again(self._database, self._clock, ages, self._drained, self.wake))
 
     async def _run_destination(self, name: str, destination: Destination) -> None:
         slots = destination.declared.settings.concurrency

@@ -39,7 +39,6 @@ from engine.transform import copy_instances
 
 logger = logging.getLogger("pons.processing")
 
-LEASE = 60.0  # seconds; renewed while the processor runs
 RETRY = Retry.model_validate({"first": "10s", "give_up_after": "24h"})
 BROKEN_RUNS = 5
 FULL_PAUSE = 10.0  # seconds until a job that found no space on the disk is tried again
@@ -61,7 +60,12 @@ class Processing:
         node: str,
         on_result: Callable[[], None],
         concurrency: int = 2,
+        lease: float = 60.0,
     ) -> None:
+        """
+        Args:
+            lease: seconds a run stays ours unless renewed, which it is while the processor runs.
+        """
         self._database = database
         self._clock = clock
         self._table = table
@@ -72,6 +76,7 @@ class Processing:
         self._artefacts = data / "artefacts"
         self._node = node
         self._on_result = on_result
+        self._lease = lease
         self._slots = asyncio.Semaphore(concurrency)
         self._wake = asyncio.Event()
         self._work.mkdir(mode=0o700, exist_ok=True)
@@ -90,7 +95,7 @@ class Processing:
                 try:
                     now = self._clock.now()
                     job = await self._database.write(
-                        partial(work.claim_job, owner=self._node, now=now, lease=LEASE)
+                        partial(work.claim_job, owner=self._node, now=now, lease=self._lease)
                     )
                 except DatabaseUnavailable as error:
                     logger.warning(
@@ -170,8 +175,8 @@ class Processing:
 
     async def _keep_lease(self, job: Any) -> None:
         while True:
-            await asyncio.sleep(LEASE / 3)
-            due = self._clock.now() + LEASE
+            await asyncio.sleep(self._lease / 3)
+            due = self._clock.now() + self._lease
             with contextlib.suppress(DatabaseUnavailable):  # it may be back before the lease ends
                 await self._database.write(partial(work.extend_job, job=job, due_at=due))
 

@@ -152,6 +152,7 @@ async def _assembled(
         data=data,
         node=node,
         on_result=lambda: dispatch.wake(),
+        lease=settings.lease,
     )
     destinations = {
         name: Destination(
