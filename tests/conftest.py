@@ -29,6 +29,7 @@ pytest_plugins = [
     "tests.peers.webhook",
     "tests.e2e.engine",
     "tests.tunnel.rig",
+    "tests.tunnel.changing",
 ]
 
 REAL_STUDY_ZIP = ROOT.parent / "shared" / "data" / "dti" / "dti-4-slices.zip"

@@ -19,6 +19,7 @@ import typer
 from engine.audit import append_event
 from engine.clock import SteadyClock, at
 from engine.commands.desk import AsJson, TablePath, show, who
+from engine.commands.tunnel import status
 from engine.config import load
 from engine.errors import PonsError
 from engine.store.database import locate, open_database
@@ -40,6 +41,7 @@ def register(app: typer.Typer) -> None:
     site.command("enrol")(enrol_site)
     site.command("show")(show_site)
     site.command("list")(list_sites)
+    site.command("status")(status)
     site.command("export")(export_kit)
     site.command("rotate")(rotate_site)
     site.command("revoke")(revoke_site)

@@ -30,6 +30,7 @@ from wg import device
 from wg.health import heard, judge, with_endpoints
 from wg.key import write_secret
 from wg.peer import Peer, Standing
+from wg.probe import measure
 from wg.register import Register, RegisterError, peers, taken_over
 from wg.store import TunnelFolder
 
@@ -97,12 +98,25 @@ def watch(table: TablePath = Path("routes.yaml"), every: Every = EVERY) -> None:
     hub.save(device.read(hub.name))
 
 
-def status(table: TablePath = Path("routes.yaml"), as_json: AsJson = False) -> None:
+def status(
+    site: Annotated[str | None, typer.Argument(help="Of this site only.")] = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Also measure loss, round trip and the largest packet.")
+    ] = False,
+    table: TablePath = Path("routes.yaml"),
+    as_json: AsJson = False,
+) -> None:
     """Each site's tunnel: when it was last heard, from where, how much went through."""
     loaded = load(table, surroundings=False)
     hub = _Hub(loaded)
+    with _told():
+        if site is not None:
+            hub.folder.load().site(site)  # or say that it has none
+        found = judge(hub.folder.load(), device.read(hub.name), time.time())
     rows = []
-    for one in judge(hub.folder.load(), device.read(hub.name), time.time()):
+    for one in found:
+        if site not in (None, one.site):
+            continue
         last = at(one.last_handshake).isoformat(timespec="seconds") if one.last_handshake else "never"
         rows.append(
             {
@@ -114,9 +128,15 @@ def status(table: TablePath = Path("routes.yaml"), as_json: AsJson = False) -> N
                 "endpoint": one.endpoint,
                 "received": one.rx_bytes,
                 "sent": one.tx_bytes,
+                **(_probed(one.address) if probe else {}),
             }
         )
     show(rows, as_json, "no site has a tunnel")
+
+
+def _probed(address: str) -> dict[str, float]:
+    quality = measure(address)
+    return {"loss %": quality.loss, "round trip ms": quality.round_trip, "mtu": quality.mtu}
 
 
 def show_rules(table: TablePath = Path("routes.yaml")) -> None:

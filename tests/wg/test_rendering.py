@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -23,7 +24,7 @@ GOLDEN = Path(__file__).parent / "golden"
 BLOCK = Block()
 SITE = SiteTunnel("st-marys", "100.64.0.2", "enrolled", 0.0, "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAkA=")
 PSK = "AwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDA0A="
-PRIVATE = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAUA="
+PRIVATE = "AAEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAUA="  # as Curve25519 clamps it
 PORTS = (HubPort(8080, "DICOMweb STOW-RS"), HubPort(11112, "DICOM C-STORE, AE title PONS"))
 HUB = Hub("BAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBEA=", "hub.example:51820", PORTS)
 FORWARDS = (parse_forward(104, "10.0.0.20:104"), parse_forward(2575, "10.0.0.30:2575"))
@@ -90,6 +91,25 @@ def test_wg_quick_takes_the_configuration_of_a_site(name: str, tmp_path: Path) -
     assert done.returncode == 0, done.stderr
     assert "Address" not in done.stdout
     assert f"PublicKey = {HUB.public_key}" in done.stdout
+
+
+@pytest.mark.tunnel
+def test_wg_takes_the_configuration_of_the_hub() -> None:
+    name = f"wr{os.getpid()}"
+    made = f"ip link add {name} type wireguard 2>/dev/null || wireguard-go {name} 2>/dev/null"
+    script = (
+        f"{{ {made}; }} && wg setconf {name} {GOLDEN / 'hub.conf'} && wg showconf {name}; ip link del {name}"
+    )
+    done = subprocess.run(
+        [program("unshare"), "--net", "sh", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for line in (GOLDEN / "hub.conf").read_text().splitlines():
+        assert line.startswith("#") or line in done.stdout, "as wg reads it, it writes it"
 
 
 @pytest.mark.tunnel
