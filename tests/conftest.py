@@ -6,6 +6,7 @@ for `orthanc`, `storescp`, `hl7_mllp_server`, `fhir_server` or `webhook_receiver
 
 from __future__ import annotations
 
+import os
 import random
 import socket
 import sys
@@ -35,9 +36,33 @@ pytest_plugins = [
 REAL_STUDY_ZIP = ROOT.parent / "shared" / "data" / "dti" / "dti-4-slices.zip"
 REAL_STUDY_INSTANCES = 260
 
+# What waits longest begins first, so that no worker is left alone with it at the end. The tests of one file
+# share its fixtures and so a worker; those of a folder named here share fixtures that cost minutes.
+LONGEST_FIRST = ("tunnel", "faults", "e2e", "docs", "judges", "examples", "channels/content", "engine")
+ONE_WORKER = ("tunnel", "docs")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test the group that it runs in (pytest-xdist), and the groups their order."""
+    tests = ROOT / "tests"
+
+    def place(item: pytest.Item) -> int:
+        path = item.path.relative_to(tests).as_posix()
+        found = (number for number, name in enumerate(LONGEST_FIRST) if path.startswith(f"{name}/"))
+        return next(found, len(LONGEST_FIRST))
+
+    for item in items:
+        path = item.path.relative_to(tests)
+        name = path.parts[0] if path.parts[0] in ONE_WORKER else path.as_posix()
+        item.add_marker(pytest.mark.xdist_group(name))
+    items.sort(key=place)
+
+
 # Below the kernel's range for outgoing connections, so nobody is handed the port by chance
 # between the moment it is found free and the moment a peer binds it.
-_PORTS = range(20000, 32000)
+# Each worker of a run has a part of them to itself.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_PORTS = range(20000, 32000)[_WORKER % 8 :: 8]
 _handed_out: set[int] = set()
 
 
