@@ -299,7 +299,7 @@ def _measure() -> list[str]:
 
 def _free_ports() -> Iterator[int]:
     """Ports that are free now, below the range of outgoing connections; none twice."""
-    for port in random.sample(range(12000, 20000), k=8000)  # the tests take theirs above:
+    for port in random.sample(range(12000, 20000), k=8000):  # the tests take theirs above
         with socket.socket() as probe:
             try:
                 probe.bind(("0.0.0.0", port))
