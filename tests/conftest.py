@@ -42,6 +42,7 @@ LONGEST_FIRST = ("tunnel", "faults", "e2e", "docs", "judges", "examples", "chann
 ONE_WORKER = ("tunnel", "docs")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give each test the group that it runs in (pytest-xdist), and the groups their order."""
     tests = ROOT / "tests"
