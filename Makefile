@@ -41,7 +41,7 @@ run: $(STAMP)
 	@$(BIN)/python -m examples.demo --serve $(ARGS)
 
 test: check peers
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/ruff format --check

@@ -36,15 +36,12 @@ pytest_plugins = [
 REAL_STUDY_ZIP = ROOT.parent / "shared" / "data" / "dti" / "dti-4-slices.zip"
 REAL_STUDY_INSTANCES = 260
 
-# What waits longest begins first, so that no worker is left alone with it at the end. The tests of one file
-# share its fixtures and so a worker; those of a folder named here share fixtures that cost minutes.
-LONGEST_FIRST = ("tunnel", "faults", "e2e", "docs", "judges", "examples", "channels/content", "engine")
-ONE_WORKER = ("tunnel", "docs")
+# What waits longest begins first, so that no worker is left alone with it at the end.
+LONGEST_FIRST = ("tunnel", "faults", "e2e", "docs", "bench", "examples", "channels/content", "engine")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each test the group that it runs in (pytest-xdist), and the groups their order."""
+    """Order the files for `--dist loadfile`: a file's tests share its fixtures, and so a worker."""
     tests = ROOT / "tests"
 
     def place(item: pytest.Item) -> int:
@@ -52,10 +49,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         found = (number for number, name in enumerate(LONGEST_FIRST) if path.startswith(f"{name}/"))
         return next(found, len(LONGEST_FIRST))
 
-    for item in items:
-        path = item.path.relative_to(tests)
-        name = path.parts[0] if path.parts[0] in ONE_WORKER else path.as_posix()
-        item.add_marker(pytest.mark.xdist_group(name))
     items.sort(key=place)
 
 

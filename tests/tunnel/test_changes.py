@@ -1,11 +1,12 @@
 """Tunnels that change while they are used: keys, sites, processes.
 
-The wire of another site is pulled at the beginning and mended at the end (test_without_wire.py): the minute
-passes while everything else is shown.
+The wire of another site is pulled at the beginning and mended at the end: the minute passes while
+everything else is shown.
 """
 
 from __future__ import annotations
 
+import subprocess
 import time
 from pathlib import Path
 
@@ -97,6 +98,30 @@ def test_without_its_daemon_a_site_sends_nothing_in_clear(changing: Rig, tmp_pat
     assert [line for line in said.splitlines() if "100.64." in line and " > " in line] == []
     changing.site_up("a")
     changing.meet("a")
+
+
+def test_after_a_minute_without_wire_everything_arrives_once(changing: Rig, outage: Sending) -> None:
+    left = 60 - (time.monotonic() - outage.cut_at)
+    time.sleep(max(0.0, left))
+    assert outage.process.poll() is None, "it still waits"
+    changing.net.mend("c")
+    try:
+        assert outage.end(150) == 0
+    except subprocess.TimeoutExpired:
+        pytest.fail(f"stuck at {outage.stored()} of {outage.count}")
+    assert outage.stored() == outage.count
+    home = changing.folder / "site-c"
+    wait_until(lambda: list((home / "his").glob("*.hl7")), "the ORU", 90)
+    (study,) = [row for row in changing.json("studies") if row["site"] == "c"]
+    assert (study["instances"], study["revision"]) == (120, 1)
+    wait_until(
+        lambda: (
+            [row["state"] for row in changing.json("deliveries") if row["site"] == "c"] == ["delivered"] * 2
+        ),
+        "both deliveries",
+        60,
+    )
+    assert len(list((home / "his").glob("*.hl7"))) == 1
 
 
 def site_key(made: Rig, key: str) -> str:
