@@ -28,7 +28,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
@@ -76,7 +76,7 @@ class Load:
     workers: tuple[int, ...] = (1, 2, 4)
 
 
-FULL = Load(due=20_000, behind=100_000, theirs=2_000, patience=30.0, runs=3)
+FULL = Load(due=20_000, behind=100_000, theirs=2_000, patience=15.0, runs=1)
 SHORT = Load(due=2_000, behind=10_000, theirs=300, patience=10.0, runs=1)
 
 
@@ -410,7 +410,9 @@ def main() -> None:
     """Measure, print, keep."""
     parser = argparse.ArgumentParser(description="Deliveries claimed and settled a second.")
     parser.add_argument("--short", action="store_true", help="a tenth of the load, one run")
-    load = SHORT if parser.parse_args().short else FULL
+    parser.add_argument("--runs", type=int, default=1, metavar="N", help="runs, of which the median is shown")
+    asked = parser.parse_args()
+    load = replace(SHORT if asked.short else FULL, runs=asked.runs)
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(load, Path(folder))
     Console().print(shown(rows))

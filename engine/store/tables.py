@@ -73,6 +73,14 @@ instances = Table(
     UniqueConstraint("site", "sop_instance_uid", "sha256"),
 )
 
+study_holders = Table(  # on a shared database: which engine holds which study open
+    "study_holders",
+    metadata,
+    Column("study_id", ForeignKey("studies.id"), primary_key=True),
+    Column("node", String(64), primary_key=True),
+    Column("until", Float, nullable=False),  # what an engine that is gone held is free from then on
+)
+
 revisions = Table(
     "revisions",
     metadata,
@@ -187,6 +195,7 @@ deliveries = Table(
     ),  # what the give-up age counts from: created, or replayed
     Column("stored", JSON),  # identifiers of the parts that the peer has stored and not committed yet
     Column("transaction_uid", String(64)),  # the storage commitment that the delivery waits for
+    Column("not_before", Float),  # a schedule: it waits outside its lane until then
     Column("payload", JSON),  # the manifest of the rendered bytes
     Column("reason", Text, nullable=False, default=""),  # latest answer or error
     Column("finished_at", Float),
@@ -257,6 +266,38 @@ commitment_requests = Table(  # storage commitment as its provider: asked of us 
     Column("detail", Text, nullable=False, default=""),
     UniqueConstraint("site", "transaction_uid"),
     Index("ix_commitment_requests_owed", "inbound", "state", "due_at"),
+)
+
+table_versions = Table(  # every table that an engine ran, with the bytes of its files
+    "table_versions",
+    metadata,
+    Column("version", String(80), primary_key=True),  # `engine.document`: changes with any byte of any file
+    Column("main", String(255), nullable=False),  # name of the file that includes the others
+    Column("files", JSON, nullable=False),  # path below the table's folder -> text
+    Column("first_seen_at", Float, nullable=False),
+)
+
+table_changes = Table(  # which of them was made the running one, when, by whom; the last row is it
+    "table_changes",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("version", ForeignKey("table_versions.version"), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("actor", String(128), nullable=False),
+    Column("action", String(16), nullable=False),  # started | applied | reloaded | rolled back
+    Column("message", Text, nullable=False),
+    Column("forced", Boolean, nullable=False),
+)
+
+engines = Table(  # the processes that run on this database
+    "engines",
+    metadata,
+    Column("node", String(64), primary_key=True),
+    Column("started_at", Float, nullable=False),
+    Column("seen_at", Float, nullable=False),
+    Column("table_version", String(80), nullable=False),  # the one it runs
+    Column("refused_version", String(80), nullable=False, default="", server_default=""),
+    Column("trouble", Text, nullable=False, default="", server_default=""),  # why it could not take that one
 )
 
 audit_events = Table(

@@ -59,6 +59,8 @@ def rows_of(revision: str, data: Path) -> Rows:
     if revision >= "0003":
         for artefact in rows["results"][0]["document"]["report"]["artefacts"]:
             artefact["path"] = f"artefacts/{RESULT}/{artefact['name']}"
+    if revision >= "0004":
+        _since_the_fourth(rows)
     return rows
 
 
@@ -243,3 +245,20 @@ def _since_the_second(rows: Rows) -> None:
         {"destination": "hook", "breaker": "open", "failures": 9, "opened_at": BEGAN, "probe_at": BEGAN + 60,
          "openings": 1, "next_slot_at": 0.0, "paused_by": "", "pause_reason": ""}
     ]  # fmt: skip
+
+
+def _since_the_fourth(rows: Rows) -> None:
+    """Versions of the table, the engines that ran them, and the studies these held open."""
+    version = "sha256:000000000000"
+    rows["table_versions"] = [
+        {"version": version, "main": "routes.yaml", "files": {"routes.yaml": "version: 1\n"},
+         "first_seen_at": BEGAN}
+    ]  # fmt: skip
+    rows["table_changes"] = [
+        {"version": version, "at": BEGAN, "actor": "engine", "action": "started", "message": "",
+         "forced": False}
+    ]  # fmt: skip
+    rows["engines"] = [
+        {"node": "a node that is gone", "started_at": BEGAN, "seen_at": BEGAN + 90, "table_version": version}
+    ]
+    rows["study_holders"] = [{"study_id": 2, "node": "a node that is gone", "until": BEGAN + 60}]
