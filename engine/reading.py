@@ -260,7 +260,13 @@ def _route(reading: Reading, block: Any, location: Location) -> Route | None:
         transform=tuple(step.model_dump(exclude_none=True, mode="json") for step in settings.transform),
         process=settings.process,
         deliver=tuple(
-            Sending(one.to, one.after, one.when.status if one.when else ()) for one in settings.deliver
+            Sending(
+                one.to,
+                one.after,
+                one.when.status if one.when else (),
+                tuple(step.model_dump(exclude_none=True, mode="json") for step in one.transform),
+            )
+            for one in settings.deliver
         ),
         shadow=settings.mode == "shadow",
         hold=settings.hold,

@@ -30,6 +30,7 @@ class Sending:
     to: str  # key of the destination
     after: tuple[str, ...] = ()  # destinations that must have acknowledged the same result first
     when_status: tuple[str, ...] = ()  # result statuses that are sent; empty: all
+    transform: tuple[dict[str, Any], ...] = ()  # steps on what a result says of its study
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +272,12 @@ def outcome_from_json(data: Mapping[str, Any]) -> RouteOutcome:
         series=tuple(data.get("series", ())),
         transform=tuple(data.get("transform", ())),
         deliver=tuple(
-            Sending(one["to"], tuple(one.get("after", ())), tuple(one.get("when_status", ())))
+            Sending(
+                one["to"],
+                tuple(one.get("after", ())),
+                tuple(one.get("when_status", ())),
+                tuple(one.get("transform", ())),
+            )
             for one in data.get("deliver", ())
         ),
         hold=data.get("hold"),

@@ -286,6 +286,15 @@ class WhenSettings(Settings):
     """Statuses that are sent."""
 
 
+class TransformSettings(Settings):
+    """One step of `transform:` an edit on what goes onward; originals stay byte-exact."""
+
+    set: dict[str, Any] | None = None
+    """Attributes to set: keyword and value."""
+    remove: tuple[str, ...] | None = None
+    """Keywords of attributes to remove."""
+
+
 class DeliverSettings(Settings):
     """One entry of `deliver:`; a plain name is short for `{to: name}`."""
 
@@ -295,15 +304,8 @@ class DeliverSettings(Settings):
     """Destinations of the same route that must have acknowledged the same result first."""
     when: WhenSettings | None = None
     """Which results are sent."""
-
-
-class TransformSettings(Settings):
-    """One step of `transform:` an edit on what goes onward; originals stay byte-exact."""
-
-    set: dict[str, Any] | None = None
-    """Attributes to set: keyword and value."""
-    remove: tuple[str, ...] | None = None
-    """Keywords of attributes to remove."""
+    transform: tuple[TransformSettings, ...] = ()
+    """Edits on what this destination is told: attributes of the study that the result is of."""
 
 
 class RouteSettings(Settings):
