@@ -15,16 +15,19 @@ import typer
 from engine.commands import (
     audit,
     backup,
+    check,
     dead,
     destinations,
+    explain,
     hold,
     look,
     replay,
     result,
     retention,
     run,
+    schema,
     site,
-    table,
+    test,
     tunnel,
 )
 from engine.errors import PonsError
@@ -39,7 +42,10 @@ app = typer.Typer(
 )
 for module in (
     run,
-    table,
+    check,
+    test,
+    explain,
+    schema,
     look,
     destinations,
     dead,

@@ -29,6 +29,10 @@ from engine.store.database import Database, exists, locate, open_database
 T = TypeVar("T")
 
 TablePath = Annotated[Path, typer.Option("--table", help="The routing table that names the data folder.")]
+ExistingTable = Annotated[
+    Path, typer.Option("--table", help="The routing table.", exists=True, dir_okay=False)
+]
+TableArgument = Annotated[Path, typer.Argument(help="The routing table.", exists=True, dir_okay=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 Limit = Annotated[int, typer.Option(min=1, max=100_000, help="Rows at most.")]
 Reason = Annotated[str, typer.Option(help="Why, for the audit trail; no patient data.")]

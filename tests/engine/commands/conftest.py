@@ -1,4 +1,4 @@
-"""The desk that the commands work at."""
+"""The desk that the commands work at, and the table that they read."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ from pathlib import Path
 import pytest
 
 from tests.engine.commands.desk_house import House, furnish
+from tests.engine.commands.table_house import TABLE
 
 
 @pytest.fixture
 def house(tmp_path: Path) -> House:
     return furnish(tmp_path)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "routes.yaml"
+    path.write_text(TABLE)
+    return path

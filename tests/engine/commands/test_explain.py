@@ -1,4 +1,4 @@
-"""`pons check`, `test`, `explain`, `schema`, as an operator types them."""
+"""`pons explain`, as an operator types it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import Result
 from sqlalchemy import insert
-from typer.testing import CliRunner
 
-from engine.cli import app
 from engine.config import load
 from engine.model import uid_from
 from engine.route import decide, decision_to_json
@@ -19,102 +16,7 @@ from engine.store import work
 from engine.store.database import locate, open_database
 from engine.store.migrate import migrate
 from engine.store.tables import studies
-
-BROKEN = Path(__file__).parents[1] / "broken_tables"
-
-TABLE = """version: 1
-sites:
-  a: {addresses: [10.0.0.1], ae_titles: [A]}
-inbound:
-  pacs: {type: c_store, listen: "127.0.0.1:11112"}
-outbound:
-  archive: {type: dicom_forward, site: a, host: 10.0.0.1, port: 104, ae_title: A}
-routes:
-  - {name: magnetic, match: {site: a, series: {Modality: MR, instances: {at_least: 2}}}, deliver: [archive]}
-  - {name: rest, otherwise: true, hold: nobody took it}
-tests:
-  - name: a pair goes on
-    given: {site: a, series: [{Modality: MR, instances: 2}]}
-    expect: {routes: [magnetic]}
-"""
-
-
-def pons(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-@pytest.fixture
-def table(tmp_path: Path) -> Path:
-    path = tmp_path / "routes.yaml"
-    path.write_text(TABLE)
-    return path
-
-
-def test_a_sound_table_is_fine(table: Path) -> None:
-    done = pons("check", table)
-    assert done.exit_code == 0
-    assert done.output.startswith(
-        f"{table}: fine: sites 1, ways in 1, ways out 1, routes 2, tests 1; version sha256:"
-    )
-
-
-def test_a_broken_table_exits_with_1_and_lists_every_finding() -> None:
-    done = pons("check", BROKEN / "everything-at-once.yaml")
-    assert done.exit_code == 1
-    lines = done.output.splitlines()
-    assert (
-        lines[0] == f"{BROKEN}/everything-at-once.yaml:3:26: sites.a.ae_title: "
-        "unknown key 'ae_title'; did you mean 'ae_titles'?"
-    )
-    assert lines[-1] == f"{BROKEN / 'everything-at-once.yaml'}: 5 errors"
-
-
-def test_findings_are_data_for_programs() -> None:
-    done = pons("check", BROKEN / "channel-type.yaml", "--json")
-    assert done.exit_code == 1
-    assert json.loads(done.output) == {
-        "version": None,
-        "findings": [
-            {
-                "file": "channel-type.yaml",
-                "line": 5,
-                "column": 15,
-                "path": "outbound.his.type",
-                "message": "no channel type 'hl7_orru'; did you mean 'hl7_oru'?",
-                "severity": "error",
-            }
-        ],
-    }
-
-
-@pytest.mark.parametrize("command", ["check", "test"])
-def test_a_table_that_is_not_there_is_a_wrong_use(command: str, tmp_path: Path) -> None:
-    done = pons(command, tmp_path / "none.yaml")
-    assert done.exit_code == 2
-
-
-def test_the_tests_of_a_table_run(table: Path) -> None:
-    done = pons("test", table)
-    assert (done.exit_code, done.output) == (0, f"ok   a pair goes on\n{table}: 1 of 1 tests pass\n")
-
-
-def test_a_failing_test_of_a_table_shows_expected_got_and_why(table: Path) -> None:
-    table.write_text(TABLE.replace("instances: 2}]}", "instances: 1}]}"))
-    done = pons("test", table)
-    assert done.exit_code == 1
-    assert done.output.splitlines() == [
-        "FAIL a pair goes on",
-        "     routes: expected magnetic; got rest (routes.yaml:12:5)",
-        "     magnetic: did not fire, routes.yaml:9:62: wanted one series with instances at least 2, found 1",
-        "     rest: fired, no other route fired",
-        f"{table}: 0 of 1 tests pass",
-    ]
-    told = json.loads(pons("test", table, "--json").output)
-    assert told[0]["passed"] is False
-    assert told[0]["differences"] == [{"what": "routes", "expected": ["magnetic"], "got": ["rest"]}]
-
-
-# ── explain ─────────────────────────────────────────────────────────────────────────────────────
+from tests.engine.commands.table_house import TABLE, pons
 
 
 @pytest.fixture
@@ -205,9 +107,3 @@ def test_a_study_uid_shows_the_decision_that_was_taken(table: Path) -> None:
 
 def test_a_study_uid_without_a_store_says_so(table: Path) -> None:
     assert "holds no studies yet" in str(pons("explain", "1.2.3", "--table", table).exception)
-
-
-@pytest.mark.parametrize(("arguments", "title"), [([], "Pons routing table"), (["result"], "pons.result/1")])
-def test_schemas_are_printed(arguments: list[str], title: str) -> None:
-    done = pons("schema", *arguments)
-    assert json.loads(done.output)["title"] == title
