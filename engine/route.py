@@ -34,6 +34,15 @@ class Sending:
 
 
 @dataclass(frozen=True, slots=True)
+class Failed:
+    """The first predicate of a route that a study did not pass."""
+
+    position: str  # "routes.yaml:31:11"
+    wanted: str
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
 class RouteOutcome:
     """What one route said of one study, hit or miss, and why."""
 
@@ -47,6 +56,7 @@ class RouteOutcome:
     transform: tuple[dict[str, Any], ...] = ()
     deliver: tuple[Sending, ...] = ()
     hold: str | None = None
+    failed: Failed | None = None  # a miss by a predicate; decisions of earlier releases do not have it
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,19 +189,20 @@ def _ask_otherwise(route: Route, facts: StudyFacts, fired: Sequence[str]) -> Rou
 
 def _ask(route: Route, facts: StudyFacts) -> RouteOutcome:
     series: tuple[str, ...] = ()
-    why = ""
+    failed: Failed | None = None
     if route.inbound is not None and facts.study.inbound not in route.inbound:
-        why = f"{route.position}: wanted from {', '.join(route.inbound)}, found {facts.study.inbound}"
+        failed = Failed(route.position, f"from {', '.join(route.inbound)}", facts.study.inbound)
     else:
         miss = route.match.miss(facts, facts.whole)
         if miss is not None:
-            why = str(miss)
+            failed = Failed(miss.position, miss.wanted_in_words, miss.found_in_words)
         elif route.process is not None:
             series = route.select.selected(facts) if route.select else tuple(facts.series)
             if not series and route.select:
-                why = f"{route.select.position}: wanted {route.select} to process, found none"
-    if why:
-        return RouteOutcome(route.name, route.position, False, why, shadow=route.shadow)
+                failed = Failed(route.select.position, f"{route.select} to process", "none")
+    if failed:
+        why = f"{failed.position}: wanted {failed.wanted}, found {failed.found}"
+        return RouteOutcome(route.name, route.position, False, why, shadow=route.shadow, failed=failed)
     return RouteOutcome(
         route.name,
         route.position,
@@ -245,6 +256,8 @@ def outcome_to_json(outcome: RouteOutcome) -> dict[str, Any]:
     }
     if not outcome.shadow:
         del data["shadow"]
+    if outcome.failed is not None:
+        data["failed"] = asdict(outcome.failed)
     for name in ("series", "transform"):
         if name in data:
             data[name] = list(data[name])
@@ -281,4 +294,5 @@ def outcome_from_json(data: Mapping[str, Any]) -> RouteOutcome:
             for one in data.get("deliver", ())
         ),
         hold=data.get("hold"),
+        failed=Failed(**data["failed"]) if "failed" in data else None,
     )

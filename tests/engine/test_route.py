@@ -17,6 +17,7 @@ from engine.model import InstanceFacts, Study
 from engine.route import (
     EXPLAINED_IN_FULL,
     Decision,
+    Failed,
     RouteIndex,
     decide,
     decide_among,
@@ -243,3 +244,21 @@ def test_each_route_stands_under_the_demand_that_the_fewest_share(tmp_path: Path
     subject = study("a", "pacs", "MR")
     subject.instances[0].attributes["ProtocolName"] = "P7"
     assert [route.name for route in index.candidates(StudyFacts(subject))] == ["r7", "everyone"]
+
+
+def test_a_miss_names_the_predicate_that_failed_as_data(tmp_path: Path) -> None:
+    decision = decide(study("a", "web", "CT"), table(tmp_path, ROUTES))
+    assert [outcome.failed for outcome in decision.outcomes] == [
+        None,
+        Failed("routes.yaml:16:5", "from pacs", "web"),
+        Failed("routes.yaml:23:54", "one series with Modality MR or US", "'CT'"),
+        Failed("routes.yaml:24:25", "site b", "'a'"),
+        None,  # no predicate of its own: another route fired
+    ]
+
+
+def test_decisions_of_earlier_releases_are_read_without_it(tmp_path: Path) -> None:
+    stored = decision_to_json(decide(study("a", "web", "CT"), table(tmp_path, ROUTES)))
+    for outcome in stored["outcomes"]:
+        outcome.pop("failed", None)
+    assert [outcome.failed for outcome in decision_from_json(stored).outcomes] == [None] * 5
