@@ -32,26 +32,29 @@ __all__ = [
 ]
 
 
-def load(path: Path, *, surroundings: bool = True) -> Table:
+def load(path: Path, *, base: Path | None = None, surroundings: bool = True) -> Table:
     """The table at a path.
 
     Args:
         path: the table's file.
+        base: the folder that relative paths in it start from; its own when absent.
         surroundings: also demand what this machine must have to run it: secrets, files, commands.
 
     Raises:
         ConfigurationError: lists every finding, one a line.
     """
-    table, findings = examine(path, surroundings=surroundings)
+    table, findings = examine(path, base=base, surroundings=surroundings)
     if table is None:
         raise ConfigurationError("\n".join(str(finding.under(path.parent)) for finding in findings))
     return table
 
 
-def examine(path: Path, *, surroundings: bool = True) -> tuple[Table | None, list[Finding]]:
+def examine(
+    path: Path, *, base: Path | None = None, surroundings: bool = True
+) -> tuple[Table | None, list[Finding]]:
     """The table, unless there is an error among the findings; never raises on bad input."""
     try:
-        document = read(path)
+        document = read(path, base)
     except OSError as error:
         reason = (error.strerror or "cannot be read").lower()
         return None, [Finding(path.name, 1, 1, "", f"cannot be read: {reason}")]
@@ -73,6 +76,7 @@ def _table(path: Path, reading: Reading, tests: tuple[TableTest, ...]) -> Table:
         path=path,
         base=reading.document.base,
         version=reading.document.version,
+        files=reading.document.files,
         engine=reading.engine,
         assembly=reading.assembly,
         retention=reading.retention,

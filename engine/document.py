@@ -12,8 +12,9 @@ but may not expand past a limit, and nothing is ever executed.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,8 @@ class Document:
     version: str
     root: Node
     findings: tuple[Finding, ...]
+    files: Mapping[str, str] = field(default_factory=dict)
+    """The text of each file by its path below the table's folder, the table's own first."""
 
     @property
     def data(self) -> dict[str, Any]:
@@ -104,24 +107,29 @@ def _child(node: Node, part: str | int) -> Node | None:
     return None
 
 
-def read(path: Path) -> Document:
+def read(path: Path, base: Path | None = None) -> Document:
     """Read a table and all it includes; what is wrong with the files is in ``findings``.
+
+    Args:
+        path: the table's file; what it includes lies beside or below it.
+        base: the folder that other relative paths in it start from; the table's own when absent.
 
     Raises:
         OSError: the table itself cannot be opened.
     """
-    base = path.resolve().parent
+    folder = path.resolve().parent
+    base = base.resolve() if base else folder
     content = path.read_bytes()
     digest = hashlib.sha256(content)
+    files = {path.name: _text(content)}
     findings: list[Finding] = []
     root = _parse(content, path.name, findings)
     if root is None or not isinstance(root.children, dict):
         mark = root.mark if root else Mark(path.name, 1, 1)
         if not findings:
             findings.append(Finding.at(mark, (), "a table is a mapping and starts with version: 1"))
-        return Document(base, _version(digest), Node({}, mark, {}), tuple(findings))
-    for included in _included(root, base, path.resolve(), findings):
-        label = included.relative_to(base).as_posix() if included.is_relative_to(base) else str(included)
+        return Document(base, _version(digest), Node({}, mark, {}), tuple(findings), files)
+    for included, label in _included(root, folder, path.resolve(), findings).items():
         try:
             content = included.read_bytes()
         except OSError as error:
@@ -129,26 +137,32 @@ def read(path: Path) -> Document:
             findings.append(Finding.at(mark, ("include",), f"{label} cannot be read: {error.strerror}"))
             continue
         digest.update(b"\0" + label.encode() + b"\0" + content)
+        files[label] = _text(content)
         part = _parse(content, label, findings)
         if part is not None:
             _merge(root, part, findings)
-    return Document(base, _version(digest), root, tuple(findings))
+    return Document(base, _version(digest), root, tuple(findings), files)
+
+
+def _text(content: bytes) -> str:
+    """The text whose UTF-8 is these bytes; what is none is found when it is parsed."""
+    return content.decode("utf-8", "replace")
 
 
 def _version(digest: Any) -> str:
     return f"sha256:{digest.hexdigest()[:12]}"
 
 
-def _included(root: Node, base: Path, own: Path, findings: list[Finding]) -> list[Path]:
-    """Files the table includes, in the order of its globs and of names within a glob."""
+def _included(root: Node, folder: Path, own: Path, findings: list[Finding]) -> dict[Path, str]:
+    """Files the table includes and their paths below its folder, by its globs and then by name."""
     assert isinstance(root.children, dict)
     node = root.children.get("include")
     if node is None:
-        return []
-    found: dict[Path, None] = {}
+        return {}
+    found: dict[Path, str] = {}
     if not isinstance(node.children, list):
         findings.append(Finding.at(node.mark, ("include",), "must be a list of file patterns"))
-        return []
+        return {}
     for index, item in enumerate(node.children):
         location: Location = ("include", index)
         if not isinstance(item.data, str) or not item.data or Path(item.data).is_absolute():
@@ -156,17 +170,25 @@ def _included(root: Node, base: Path, own: Path, findings: list[Finding]) -> lis
             findings.append(Finding.at(item.mark, location, message))
             continue
         try:
-            matches = sorted(match.resolve() for match in base.glob(item.data) if match.is_file())
+            matches = sorted(match for match in folder.glob(item.data) if match.is_file())
         except (ValueError, OSError):
             findings.append(Finding.at(item.mark, location, f"{shown(item.data)} is no file pattern"))
             continue
         if not matches:
             findings.append(Finding.at(item.mark, location, f"{shown(item.data)} matches no file"))
-        found.update(dict.fromkeys(match for match in matches if match != own))
+        labels = {match: os.path.relpath(match, folder) for match in matches}
+        outside = next((label for label in labels.values() if label.startswith("../")), None)
+        if outside is not None:
+            message = f"{outside} is not below the table's folder; move it there: a version is kept whole"
+            findings.append(Finding.at(item.mark, location, message))
+            continue
+        for match, label in labels.items():
+            if match.resolve() != own:
+                found.setdefault(match.resolve(), label)
     if len(found) > MAX_FILES:
         findings.append(Finding.at(node.mark, ("include",), f"includes more than {MAX_FILES} files"))
-        return []
-    return list(found)
+        return {}
+    return found
 
 
 def _merge(root: Node, part: Node, findings: list[Finding]) -> None:

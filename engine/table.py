@@ -53,6 +53,7 @@ class Table:
     path: Path
     base: Path  # the folder that relative paths start from
     version: str  # "sha256:" and 12 hexadecimal digits of the content of all its files
+    files: Mapping[str, str]  # path below its folder -> text; `path.name` is the table's own
     engine: EngineSettings
     assembly: Assembly
     retention: Retention

@@ -154,3 +154,50 @@ def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
     path = tmp_path / "routes.yaml"
     path.write_bytes(b"\xef\xbb\xbfversion: 1\n")
     assert read(path).data == {"version": 1}
+
+
+def test_the_text_of_every_file_is_kept_by_its_path(tmp_path: Path) -> None:
+    path = written(
+        tmp_path, routes_yaml="version: 1\ninclude: [sites/*.yaml]\n", sites__ä_yaml="\ufeffsites: {}\n"
+    )
+    document = read(path)
+    assert document.files == {
+        "routes.yaml": "version: 1\ninclude: [sites/*.yaml]\n",
+        "sites/ä.yaml": "\ufeffsites: {}\n",
+    }
+    copied = tmp_path / "kept"
+    for name, text in document.files.items():
+        (copied / name).parent.mkdir(parents=True, exist_ok=True)
+        (copied / name).write_bytes(text.encode())
+    assert read(copied / "routes.yaml").version == document.version
+
+
+def test_paths_start_from_another_folder_when_told_so(tmp_path: Path) -> None:
+    path = written(
+        tmp_path, routes_yaml="version: 1\ninclude: [sites/*.yaml]\n", sites__a_yaml="sites: {a: {}}"
+    )
+    document = read(path, tmp_path / "elsewhere")
+    assert document.base == tmp_path / "elsewhere"
+    assert document.data["sites"] == {"a": {}}, "what it includes lies with it all the same"
+    assert document.version == read(path).version
+
+
+def test_an_included_file_lies_below_the_tables_folder(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "outside.yaml").write_text("sites: {}\n")
+    path = written(tmp_path / "a", routes_yaml="version: 1\ninclude: [../outside.yaml]\n")
+    (finding,) = read(path).findings
+    assert str(finding).startswith(
+        "routes.yaml:2:11: include[0]: ../outside.yaml is not below the table's folder"
+    )
+
+
+def test_a_link_is_known_by_where_it_lies(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "v2.yaml").write_text("sites: {a: {}}\n")
+    table = tmp_path / "table"
+    (table / "sites").mkdir(parents=True)
+    (table / "sites" / "a.yaml").symlink_to(tmp_path / "kept" / "v2.yaml")
+    document = read(written(table, routes_yaml="version: 1\ninclude: [sites/*.yaml]\n"))
+    assert list(document.files) == ["routes.yaml", "sites/a.yaml"]
+    assert str(document.key_at(("sites", "a"))) == "sites/a.yaml:1:9"
