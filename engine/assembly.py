@@ -15,7 +15,7 @@ from typing import Literal
 
 from engine.clock import Clock
 from engine.errors import DatabaseUnavailable
-from engine.intake import OpenSessions
+from engine.open_sessions import OpenSessions
 from engine.store import studies
 from engine.store.database import Database
 
@@ -75,6 +75,7 @@ class Assembly:
         candidates = await self._database.read(
             lambda c: studies.quiet_studies(c, now - policy.stable_after, now - policy.force_after)
         )
+        held = await self._sessions.holding([study.id for study in candidates])
         closed = 0
         for study in candidates:
             why = why_stable(
@@ -82,7 +83,7 @@ class Assembly:
                 now=now,
                 last_at=study.last_at,
                 opened_at=study.opened_at,
-                held_open=self._sessions.holding(study.id),
+                held_open=study.id in held,
             )
             if why is not None and await self._close(study.id, study.last_at, now, why):
                 closed += 1

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -23,6 +22,7 @@ from engine.clock import Clock
 from engine.commitment import Commitments
 from engine.errors import Busy, DatabaseUnavailable, Rejected, RejectedReason
 from engine.model import Arrival, Receipt
+from engine.open_sessions import OpenSessions
 from engine.spool import FileLanding, Spool
 from engine.store import studies
 from engine.store.database import Database
@@ -31,35 +31,6 @@ from engine.strangers import Knock, Strangers
 logger = logging.getLogger("pons.intake")
 
 SWEEP = 5.0  # seconds between two looks at what was kept and could not be recorded
-
-
-class OpenSessions:
-    """Which studies an open association or request has sent to, and so holds open."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._studies: dict[str, set[int]] = defaultdict(set)
-        self._holders: dict[int, int] = defaultdict(int)
-
-    def touch(self, session: str, study_id: int) -> None:
-        """This session has sent an instance of this study."""
-        with self._lock:
-            if study_id not in self._studies[session]:
-                self._studies[session].add(study_id)
-                self._holders[study_id] += 1
-
-    def leave(self, session: str) -> None:
-        """The session is over."""
-        with self._lock:
-            for study_id in self._studies.pop(session, ()):
-                self._holders[study_id] -= 1
-                if not self._holders[study_id]:
-                    del self._holders[study_id]
-
-    def holding(self, study_id: int) -> bool:
-        """Whether a session that sent to this study is still open."""
-        with self._lock:
-            return study_id in self._holders
 
 
 class DurableIntake:
@@ -74,14 +45,18 @@ class DurableIntake:
         keywords: Iterable[str] = (),
         keep_versions: bool = True,
         available: Callable[[], bool] = lambda: True,
+        node: str = "engine",
+        lease: float = 60.0,
     ) -> None:
         """
         Args:
+            node: this process among those that share the database.
+            lease: seconds that a study stays held open for a process that has fallen silent.
             available: whether the database answers; from any thread.
             keywords: attributes that routing may ask for; recorded with each instance.
             keep_versions: keep a second version of a SOP Instance (True) or refuse it.
         """
-        self.sessions = OpenSessions()
+        self.sessions = OpenSessions(database, clock, node=node, lease=lease)
         self.commitments: CommitmentDesk = Commitments(database, spool, clock)
         self.strangers = Strangers(database, clock)
         self._spool = spool
@@ -210,7 +185,7 @@ class DurableIntake:
                 )
             # Before the commit: assembly must not find the study quiet and without its session.
             if recorded.outcome in ("new", "version"):
-                self.sessions.touch(arrival.session, recorded.study_id)
+                self.sessions.touch(connection, arrival.session, recorded.study_id)
             return recorded
 
         try:
@@ -218,6 +193,8 @@ class DurableIntake:
         except BaseException:
             self._unrecorded.add(path)  # perhaps; a commit may be in doubt
             raise
+        if recorded.outcome in ("new", "version"):
+            self.sessions.recorded(arrival.session, recorded.study_id)
         if recorded.outcome == "conflict":
             self._spool.forget(path)
             raise Rejected(

@@ -170,6 +170,8 @@ async def _assembled(
         keywords=table.keywords(),
         keep_versions=table.assembly.on_conflict == "version",
         available=lambda: watch.available,
+        node=node,
+        lease=settings.lease,
     )
     assembly = Assembly(
         database,
@@ -209,7 +211,7 @@ async def _assembled(
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(spool.close)
         stack.callback(intake.close)
-        parts: list[Part] = [assembly, decider, processing, intake, intake.strangers]
+        parts: list[Part] = [assembly, decider, processing, intake, intake.sessions, intake.strangers]
         parts += [retention, disk, watch, *tunnels]
         if isinstance(clock, SharedClock):
             parts.append(clock)

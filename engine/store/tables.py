@@ -73,11 +73,12 @@ instances = Table(
     UniqueConstraint("site", "sop_instance_uid", "sha256"),
 )
 
-study_holders = Table(  # on a shared database: which engine holds which study open
+study_holders = Table(  # on a shared database: the open associations and requests that hold a study open
     "study_holders",
     metadata,
     Column("study_id", ForeignKey("studies.id"), primary_key=True),
-    Column("node", String(64), primary_key=True),
+    Column("session", String(64), primary_key=True),
+    Column("node", String(64), nullable=False),  # the engine that has it
     Column("until", Float, nullable=False),  # what an engine that is gone held is free from then on
 )
 

@@ -131,4 +131,5 @@ async def test_a_session_holds_its_studies_open_until_it_leaves(
     (study,) = rows(database, studies)
     for session, still_held in (("one", True), ("two", False), ("two", False)):
         intake.leave(session)
-        assert intake.sessions.holding(study.id) is still_held
+        await intake.sessions.tell_ends()
+        assert (study.id in await intake.sessions.holding([study.id])) is still_held

@@ -261,4 +261,6 @@ def _since_the_fourth(rows: Rows) -> None:
     rows["engines"] = [
         {"node": "a node that is gone", "started_at": BEGAN, "seen_at": BEGAN + 90, "table_version": version}
     ]
-    rows["study_holders"] = [{"study_id": 2, "node": "a node that is gone", "until": BEGAN + 60}]
+    rows["study_holders"] = [
+        {"study_id": 2, "session": "s-1", "node": "a node that is gone", "until": BEGAN + 60}
+    ]

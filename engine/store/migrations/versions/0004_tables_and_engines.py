@@ -17,10 +17,11 @@ def upgrade() -> None:
     op.create_table(
         "study_holders",
         sa.Column("study_id", Serial, nullable=False),
+        sa.Column("session", sa.String(length=64), nullable=False),
         sa.Column("node", sa.String(length=64), nullable=False),
         sa.Column("until", sa.Float(), nullable=False),
         sa.ForeignKeyConstraint(["study_id"], ["studies.id"], name=op.f("fk_study_holders_study_id_studies")),
-        sa.PrimaryKeyConstraint("study_id", "node", name=op.f("pk_study_holders")),
+        sa.PrimaryKeyConstraint("study_id", "session", name=op.f("pk_study_holders")),
     )
     op.create_table(
         "table_versions",
