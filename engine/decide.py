@@ -1,7 +1,8 @@
 """Closed revisions are decided: facts read, routes matched, work queued, in one transaction.
 
 Enter: a closed revision. Leave: a stored decision with its reasons, and what it causes: jobs for
-processors, deliveries of the study itself, or a hold when nothing matched.
+processors, deliveries of the study itself, or a hold when nothing matched. A decision is by one table
+from its facts to its record, whatever table is taken meanwhile.
 """
 
 from __future__ import annotations
@@ -49,6 +50,10 @@ class Decider:
         self._on_decided = on_decided
         self._wake = asyncio.Event()
 
+    def take(self, table: Table) -> None:
+        """What is decided from now on is decided by this table; what has begun ends by its own."""
+        self._table = table
+
     def wake(self) -> None:
         """A revision may have been closed."""
         self._wake.set()
@@ -85,10 +90,11 @@ class Decider:
         return len(closed)
 
     async def _decide(self, study_id: int, revision: int) -> None:
-        study = await self.facts(study_id, revision)
-        decision = await asyncio.to_thread(decide, study, self._table)
+        table = self._table
+        study = await self.facts(study_id, revision, table)
+        decision = await asyncio.to_thread(decide, study, table)
         now = self._clock.now()
-        if not await self._database.write(lambda c: self._record(c, study_id, study, decision, now)):
+        if not await self._database.write(lambda c: _record(c, table, study_id, study, decision, now)):
             return
         logger.info(
             "study decided",
@@ -102,14 +108,19 @@ class Decider:
             },
         )
 
-    async def facts(self, study_id: int, revision: int) -> Study:
-        """What routing may ask of a study revision; headers are read again for new questions."""
+    async def facts(self, study_id: int, revision: int, table: Table | None = None) -> Study:
+        """What routing may ask of a study revision; headers are read again for new questions.
+
+        Args:
+            table: whose questions; those of the table that runs when absent.
+        """
+        asking = table or self._table
         row = await self._database.read(lambda c: studies.study(c, study_id))
         members = await self._database.read(lambda c: studies.members(c, study_id, revision))
-        return await asyncio.to_thread(self._study, row, members, revision)
+        return await asyncio.to_thread(self._study, asking, row, members, revision)
 
-    def _study(self, row: Any, members: Sequence[Any], revision: int) -> Study:
-        wanted = self._table.keywords()
+    def _study(self, table: Table, row: Any, members: Sequence[Any], revision: int) -> Study:
+        wanted = table.keywords()
         facts, stored = [], []
         for member in members:
             path = self._spool.path(member.path)
@@ -135,7 +146,7 @@ class Decider:
                     sha256=member.sha256,
                 )
             )
-        site = self._table.sites.get(row.site)
+        site = table.sites.get(row.site)
         zone = ZoneInfo(site.timezone) if site else None
         received: datetime = at(row.last_at).astimezone(zone)
         return Study(
@@ -150,56 +161,58 @@ class Decider:
             stored=tuple(stored),
         )
 
-    def _record(
-        self, connection: Connection, study_id: int, study: Study, decision: Decision, now: float
-    ) -> bool:
-        if not studies.awaits_decision(connection, study_id, study.revision):
-            return False  # another process was faster, or an earlier revision comes first
-        work.record_decision(
-            connection,
-            study_id,
-            study.revision,
-            decision.table_version,
-            decision_to_json(decision),
-            now,
-        )
-        lineages = queue_jobs(connection, study_id, study.revision, decision.hits, now)
-        for standing in left_standing(connection, study_id, lineages):
-            studies.hold(connection, study_id, study.revision, standing.reason, now)
-        self._queue_study_deliveries(connection, study_id, study, decision, now)
-        reasons = [hit.hold for hit in decision.hits if hit.hold is not None]
-        if not any(not hit.shadow for hit in decision.hits):
-            reasons = reasons or ["no route matched"]
-        for reason in dict.fromkeys(reasons):
-            studies.hold(connection, study_id, study.revision, reason, now)
-        state = "held" if decision.verdict == "held" or reasons else "decided"
-        studies.set_revision_state(connection, study_id, study.revision, state)
-        return True
 
-    def _queue_study_deliveries(
-        self, connection: Connection, study_id: int, study: Study, decision: Decision, now: float
-    ) -> None:
-        sent: set[str] = set()
-        for hit in decision.hits:
-            if hit.shadow:
+def _record(
+    connection: Connection, table: Table, study_id: int, study: Study, decision: Decision, now: float
+) -> bool:
+    if not studies.awaits_decision(connection, study_id, study.revision):
+        return False  # another process was faster, or an earlier revision comes first
+    work.record_decision(
+        connection,
+        study_id,
+        study.revision,
+        decision.table_version,
+        decision_to_json(decision),
+        now,
+    )
+    lineages = queue_jobs(connection, study_id, study.revision, decision.hits, now)
+    for standing in left_standing(connection, study_id, lineages):
+        studies.hold(connection, study_id, study.revision, standing.reason, now)
+    _queue_study_deliveries(connection, table, study_id, study, decision, now)
+    reasons = [hit.hold for hit in decision.hits if hit.hold is not None]
+    if not any(not hit.shadow for hit in decision.hits):
+        reasons = reasons or ["no route matched"]
+    for reason in dict.fromkeys(reasons):
+        studies.hold(connection, study_id, study.revision, reason, now)
+    state = "held" if decision.verdict == "held" or reasons else "decided"
+    studies.set_revision_state(connection, study_id, study.revision, state)
+    return True
+
+
+def _queue_study_deliveries(
+    connection: Connection, table: Table, study_id: int, study: Study, decision: Decision, now: float
+) -> None:
+    sent: set[str] = set()
+    for hit in decision.hits:
+        if hit.shadow:
+            continue
+        for sending in hit.deliver:
+            destination = table.outbound[sending.to]
+            if destination.type.carries != "study" or sending.to in sent:
                 continue
-            for sending in hit.deliver:
-                destination = self._table.outbound[sending.to]
-                if destination.type.carries != "study" or sending.to in sent:
-                    continue
-                sent.add(sending.to)
-                enqueue_delivery(
-                    connection,
-                    now,
-                    study=study,
-                    study_id=study_id,
-                    destination=destination,
-                    after=sending.after,
-                    lineage=lineage(study_id, "study"),
-                    transform=hit.transform,
-                    result_id=None,
-                    status="study",
-                )
+            sent.add(sending.to)
+            enqueue_delivery(
+                connection,
+                now,
+                study=study,
+                study_id=study_id,
+                destination=destination,
+                after=sending.after,
+                lineage=lineage(study_id, "study"),
+                transform=hit.transform,
+                result_id=None,
+                status="study",
+            )
 
 
 def queue_jobs(

@@ -17,26 +17,22 @@ IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Directory(SiteDirectory):
-    """The sites of one table."""
+    """The sites of the table that runs; safe in any thread, each question is answered by one table."""
 
     def __init__(self, sites: Mapping[str, Site]) -> None:
-        self._sites = dict(sites)
-        self._hosts: dict[IPAddress, list[Site]] = {}
-        self._blocks: list[tuple[IPNetwork, Site]] = []
-        for site in self._sites.values():
-            for network in networks_of(site):
-                if network.num_addresses == 1:
-                    self._hosts.setdefault(network.network_address, []).append(site)
-                else:
-                    self._blocks.append((network, site))
+        self._known = _Known(sites)
+
+    def take(self, sites: Mapping[str, Site]) -> None:
+        """Another table's sites, from the next question on."""
+        self._known = _Known(sites)
 
     def get(self, key: str) -> Site:
         """The site with this key; KeyError when there is none."""
-        return self._sites[key]
+        return self._known.sites[key]
 
     def identify(self, address: str, calling_ae_title: str | None = None) -> Site:
         """The one site this peer can be; UnknownPeer says which fact did not match."""
-        here = self._at(address)
+        here = self._known.at(address)
         if not here:
             raise UnknownPeer(
                 "address", f"no site has the address {address[:64]!r}; add it to a site's addresses"
@@ -54,7 +50,23 @@ class Directory(SiteDirectory):
             raise UnknownPeer("ambiguous", f"{address[:64]} may be {keys}; give each site its own address")
         return here[0]
 
-    def _at(self, text: str) -> list[Site]:
+
+class _Known:
+    """The sites of one table by their addresses; never changes."""
+
+    def __init__(self, sites: Mapping[str, Site]) -> None:
+        self.sites = dict(sites)
+        self._hosts: dict[IPAddress, list[Site]] = {}
+        self._blocks: list[tuple[IPNetwork, Site]] = []
+        for site in self.sites.values():
+            for network in networks_of(site):
+                if network.num_addresses == 1:
+                    self._hosts.setdefault(network.network_address, []).append(site)
+                else:
+                    self._blocks.append((network, site))
+
+    def at(self, text: str) -> list[Site]:
+        """The sites at an address."""
         address = parse_address(text)
         if address is None:
             return []
