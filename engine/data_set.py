@@ -7,17 +7,17 @@ wanted values is kept, however large or deep the data set is.
 
 from __future__ import annotations
 
-import re
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pydicom.datadict import dictionary_VR, private_dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VR, private_dictionary_VR
 
+from engine.attribute import Step, steps
 from engine.character_set import Repertoire
 from engine.element_source import Source
-from engine.element_value import BULK, value_of
+from engine.element_value import BULK, MAX_PLAIN, unknown_value, value_of
 from engine.errors import Rejected, RejectedReason
 
 MAX_VALUE = 1 << 16  # bytes of one wanted value; a longer one is counted, not read
@@ -34,7 +34,6 @@ _LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC"
 _SHORT = frozenset(
     b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split()
 )  # and a 16-bit length
-_TAG = re.compile(r"\(([0-9A-Fa-f]{4}),([0-9A-Fa-f]{4})\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,31 +46,32 @@ class Encoding:
 
 @dataclass(slots=True)
 class Wanted:
-    """The wanted attributes as a tree of tags."""
+    """The wanted attributes as a tree."""
 
     names: list[str] = field(default_factory=list)
-    inside: dict[int, Wanted] = field(default_factory=dict)
+    inside: dict[Step, Wanted] = field(default_factory=dict)
+    private: bool = False  # whether some of those inside are named by their creators
 
     @classmethod
     def of(cls, names: Iterable[str]) -> Wanted:
-        """Build the tree; ValueError names what is neither keyword nor tag."""
+        """Build the tree; ValueError says what is wrong with a name."""
         root = cls()
         for name in dict.fromkeys(names):
             node = root
-            for step in name.split("."):
-                node = node.inside.setdefault(_tag(step), cls())
+            for step in steps(name):
+                node.private = node.private or bool(step.creator)
+                node = node.inside.setdefault(step, cls())
             node.names.append(name)
         return root
 
-
-def _tag(text: str) -> int:
-    match = _TAG.fullmatch(text)
-    if match:
-        return int(match[1] + match[2], 16)
-    tag = tag_for_keyword(text)
-    if tag is None:
-        raise ValueError(f"'{text}' is no DICOM keyword and no (gggg,eeee) tag")
-    return int(tag)
+    def joined(self, other: Wanted | None) -> Wanted:
+        """What either wants of one element: it may be named by its tag and by its creator."""
+        if other is None:
+            return self
+        inside = dict(self.inside)
+        for step, wanted in other.inside.items():
+            inside[step] = wanted.joined(inside.get(step))
+        return Wanted([*self.names, *other.names], inside, self.private or other.private)
 
 
 @dataclass(slots=True)
@@ -84,6 +84,20 @@ class _Level:
     signed: bool = False
     path: bool = False  # inside a sequence: values are collected
     creators: dict[int, str] = field(default_factory=dict)  # group and block of private elements
+
+    def creator_of(self, tag: int) -> str:
+        """Who reserved the block that a private element is in (PS3.5 7.8.1); creators come before it."""
+        return self.creators.get(tag >> 8 & 0xFFFF00 | tag >> 8 & 0xFF, "")
+
+    def wants(self, tag: int) -> Wanted | None:
+        """What is wanted of an element, by its tag or by its creator."""
+        inside: Mapping[tuple[int, str], Wanted] = self.wanted.inside
+        by_tag = inside.get((tag, ""))
+        if not self.wanted.private or not tag >> 16 & 1 or tag & 0xFFFF < 0x1000:
+            return by_tag
+        creator = self.creator_of(tag)
+        by_creator = inside.get((tag & 0xFFFF00FF, creator)) if creator else None
+        return by_creator.joined(by_tag) if by_creator else by_tag
 
 
 class DataSetWalk:
@@ -163,7 +177,7 @@ class DataSetWalk:
         return tag, vr, length
 
     def _element(self, level: _Level, end: int | None, depth: int, tag: int, vr: bytes, length: int) -> None:
-        wanted = level.wanted.inside.get(tag)
+        wanted = level.wants(tag)
         if length == _UNDEFINED:
             self._undefined(level, wanted, depth, tag, vr)
             return
@@ -178,6 +192,8 @@ class DataSetWalk:
             stop = self._source.position + length
             encoding = Encoding(implicit=True) if vr == b"UN" else level.encoding
             self._sequence(level, wanted or Wanted(), depth, stop, encoding)
+        elif known == "UN" and tag >> 16 & 1 and length <= MAX_PLAIN:
+            self._keep(level, wanted, unknown_value(self._source.read(length)))
         elif length > MAX_VALUE or known in BULK:
             self._source.skip(length)
             self._keep(level, wanted, length)
@@ -212,8 +228,7 @@ class DataSetWalk:
                 return dictionary_VR(tag)
             if 0x10 <= tag & 0xFFFF <= 0xFF:
                 return "LO"
-            creator = level.creators.get(tag >> 8 & 0xFFFF00 | tag >> 8 & 0xFF, "")
-            return private_dictionary_VR(tag, creator)
+            return private_dictionary_VR(tag, level.creator_of(tag))
         except KeyError:
             return "UN"
 

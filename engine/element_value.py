@@ -17,6 +17,8 @@ Value = str | int | float | None
 
 BULK = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "OB or OW", "UN"})  # counted, never read
 
+MAX_PLAIN = 1024  # bytes of a private UN value that may be text
+
 _NUMBERS = {"US": "H", "SS": "h", "UL": "I", "SL": "i", "UV": "Q", "SV": "q", "FL": "f", "FD": "d"}
 LOCALISED = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})  # subject to Specific Character Set
 _SINGLE = frozenset({"LT", "ST", "UR", "UT"})  # a backslash is text (PS3.5 6.2)
@@ -41,6 +43,18 @@ def value_of(vr: str, raw: bytes, big_endian: bool, repertoire: Repertoire, sign
     if vr in _SINGLE:
         return text.rstrip(" \0\r\n\f")
     return _list([_typed(vr, part.strip(" \0")) for part in text.split("\\")])
+
+
+def unknown_value(raw: bytes) -> Any:
+    """A private value of unknown representation: the text it plainly is, else how many bytes there are.
+
+    Most that an implicit transfer syntax or an archive left as UN is text (PS3.5 6.2.2). What is none is
+    no number either, so that no number is ever equal to it.
+    """
+    text = raw.rstrip(b"\0 ")
+    if not all(0x20 <= byte < 0x7F for byte in text):
+        return f"({len(raw)} bytes)"
+    return _list([part.strip(" ") for part in text.decode("ascii").split("\\")])
 
 
 def _binary(code: str, raw: bytes, big_endian: bool) -> list[Any]:
