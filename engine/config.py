@@ -57,7 +57,7 @@ def examine(
         document = read(path, base)
     except OSError as error:
         reason = (error.strerror or "cannot be read").lower()
-        return None, [Finding(path.name, 1, 1, "", f"cannot be read: {reason}")]
+        return None, [Finding(path.name, 1, 1, "", f"cannot be read: {reason}", code="unreadable")]
     reading = read_sections(document, Catalog())
     check(reading, surroundings=surroundings)
     tests = read_tests(reading)

@@ -127,14 +127,16 @@ def read(path: Path, base: Path | None = None) -> Document:
     if root is None or not isinstance(root.children, dict):
         mark = root.mark if root else Mark(path.name, 1, 1)
         if not findings:
-            findings.append(Finding.at(mark, (), "a table is a mapping and starts with version: 1"))
+            message = "a table is a mapping and starts with version: 1"
+            findings.append(Finding.at(mark, (), message, code="wrong-kind"))
         return Document(base, _version(digest), Node({}, mark, {}), tuple(findings), files)
     for included, label in _included(root, folder, path.resolve(), findings).items():
         try:
             content = included.read_bytes()
         except OSError as error:
             mark = root.keys["include"]
-            findings.append(Finding.at(mark, ("include",), f"{label} cannot be read: {error.strerror}"))
+            message = f"{label} cannot be read: {error.strerror}"
+            findings.append(Finding.at(mark, ("include",), message, code="unreadable"))
             continue
         digest.update(b"\0" + label.encode() + b"\0" + content)
         files[label] = _text(content)
@@ -196,14 +198,14 @@ def _merge(root: Node, part: Node, findings: list[Finding]) -> None:
     if not isinstance(part.children, dict):
         if part.data is not None:
             message = f"an included file is a mapping with {', '.join((*MAPPINGS, *SEQUENCES))}"
-            findings.append(Finding.at(part.mark, (), message))
+            findings.append(Finding.at(part.mark, (), message, code="bad-include"))
         return
     assert isinstance(root.children, dict)
     for section, node in part.children.items():
         if section not in MAPPINGS and section not in SEQUENCES:
             hint = did_you_mean(section, (*MAPPINGS, *SEQUENCES))
             message = f"an included file may not hold {shown(section)}{hint}"
-            findings.append(Finding.at(part.keys[section], (section,), message))
+            findings.append(Finding.at(part.keys[section], (section,), message, code="bad-include"))
             continue
         mine = root.children.get(section)
         if mine is None or mine.data is None:
@@ -213,7 +215,8 @@ def _merge(root: Node, part: Node, findings: list[Finding]) -> None:
             for name, child in node.children.items():
                 if name in mine.children:
                     message = f"{shown(name)} is declared already at {mine.keys[name]}; rename one of them"
-                    findings.append(Finding.at(node.keys[name], (section, name), message))
+                    there = node.keys[name]
+                    findings.append(Finding.at(there, (section, name), message, code="duplicate-name"))
                     continue
                 mine.children[name], mine.data[name] = child, child.data
                 mine.keys[name] = node.keys[name]
@@ -222,7 +225,7 @@ def _merge(root: Node, part: Node, findings: list[Finding]) -> None:
             mine.data.extend(node.data)
         elif node.data is not None:
             kind = "a mapping of names" if section in MAPPINGS else "a list"
-            findings.append(Finding.at(node.mark, (section,), f"must be {kind}"))
+            findings.append(Finding.at(node.mark, (section,), f"must be {kind}", code="wrong-kind"))
 
 
 # ── one file ────────────────────────────────────────────────────────────────────────────────────
@@ -233,13 +236,14 @@ def _parse(content: bytes, label: str, findings: list[Finding]) -> Node | None:
     start = Mark(label, 1, 1)
     if len(content) > MAX_BYTES:
         message = f"larger than {MAX_BYTES // 1024**2} MB; split it with include"
-        findings.append(Finding.at(start, (), message))
+        findings.append(Finding.at(start, (), message, code="unreadable"))
         return None
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        findings.append(Finding.at(Mark(label, line, 1), (), "not UTF-8; save the file as UTF-8"))
+        message = "not UTF-8; save the file as UTF-8"
+        findings.append(Finding.at(Mark(label, line, 1), (), message, code="unreadable"))
         return None
     composer = _Composer(label, findings)
     try:
@@ -252,9 +256,11 @@ def _parse(content: bytes, label: str, findings: list[Finding]) -> Node | None:
         context = f" ({error.context})" if error.context else ""
         if mark and _is_tab(text, mark):
             context = "; a tab cannot indent, use spaces"
-        findings.append(Finding.at(where, (), f"not YAML: {error.problem or 'cannot be read'}{context}"))
+        message = f"not YAML: {error.problem or 'cannot be read'}{context}"
+        findings.append(Finding.at(where, (), message, code="not-yaml"))
     except yaml.YAMLError:
-        findings.append(Finding.at(start, (), "not YAML: it holds a control character"))
+        message = "not YAML: it holds a control character"
+        findings.append(Finding.at(start, (), message, code="not-yaml"))
     return None
 
 
@@ -338,7 +344,7 @@ class _Composer:
                 merged.extend(self._merged(child, here))
             elif name in keys:
                 message = f"duplicate key {shown(name)}, first at line {keys[name].line}; remove one of them"
-                self._findings.append(Finding.at(where, here, message))
+                self._findings.append(Finding.at(where, here, message, code="duplicate-key"))
             else:
                 children[name], keys[name] = child, where
         for source in merged:
@@ -353,7 +359,7 @@ class _Composer:
         sources = node.children if isinstance(node.children, list) else [node]
         if not all(isinstance(source.children, dict) for source in sources):
             message = "<< takes a mapping or a list of mappings, for example <<: *defaults"
-            self._findings.append(Finding.at(node.mark, location, message))
+            self._findings.append(Finding.at(node.mark, location, message, code="not-plain"))
             return []
         return sources
 

@@ -10,12 +10,17 @@ import difflib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from engine.finding_code import derived
+
 Location = tuple[str | int, ...]
 """Keys and indices from the root of the table to a value: `("routes", 0, "deliver")`."""
+
+Severity = Literal["error", "warning"]
+"""An error refuses the table; a warning is about what works and is probably not meant."""
 
 MAX_SHOWN = 60  # characters of an operator's own word that a message repeats
 
@@ -40,12 +45,13 @@ class Finding:
     column: int
     path: str
     message: str
-    severity: Literal["error", "warning"] = "error"
+    severity: Severity = "error"
+    code: str = "bad-value"  # one of `engine.finding_code`
 
     def __str__(self) -> str:
         path = f"{self.path}: " if self.path else ""
         severity = "" if self.severity == "error" else "warning: "
-        return f"{self.file}:{self.line}:{self.column}: {severity}{path}{self.message}"
+        return f"{self.file}:{self.line}:{self.column}: {severity}{path}{self.message} [{self.code}]"
 
     def under(self, folder: Path) -> Finding:
         """The finding with its file named from where ``folder`` is named: what an editor can open."""
@@ -53,10 +59,17 @@ class Finding:
 
     @classmethod
     def at(
-        cls, mark: Mark, location: Location, message: str, severity: Literal["error", "warning"] = "error"
+        cls, mark: Mark, location: Location, message: str, severity: Severity = "error", code: str = ""
     ) -> Finding:
-        """The finding at a mark."""
-        return cls(mark.file, mark.line, mark.column, path_of(location), message, severity)
+        """The finding at a mark; without a code, it has that of its location."""
+        path, code = path_of(location), code or derived(location)
+        return cls(mark.file, mark.line, mark.column, path, message, severity, code)
+
+
+class Complain(Protocol):
+    """How a reader of a part of the table records what is wrong at a location."""
+
+    def __call__(self, location: Location, message: str, code: str = "") -> None: ...
 
 
 def path_of(location: Location) -> str:
@@ -86,6 +99,9 @@ def did_you_mean(word: Any, known: Iterable[str], *, listing: bool = True) -> st
         return f"; there is {', '.join(sorted(names))}"
     return ""
 
+
+LITERAL = "a secret is given by reference: {env: NAME} or {file: path}"
+"""What `engine.settings.Secret` says of a secret that is written out."""
 
 _PLAIN = {
     "string_type": "must be text; put it in quotes if it looks like a number",
@@ -126,19 +142,23 @@ def explain_errors(
         kind, context = one["type"], one.get("ctx", {})
         if kind == "extra_forbidden":
             message = f"unknown key {shown(inner[-1])}{did_you_mean(inner[-1], keys_of(model, inner[:-1]))}"
-            yield Finding.at(key_at(whole), whole, message)
+            yield Finding.at(key_at(whole), whole, message, code="unknown-key")
         elif kind == "missing":
-            yield Finding.at(value_at(whole[:-1]), whole, f"missing key {shown(inner[-1])}")
+            message = f"missing key {shown(inner[-1])}"
+            yield Finding.at(value_at(whole[:-1]), whole, message, code="missing-key")
         elif kind == "literal_error":
             word = one["input"] if isinstance(one["input"], str) else ""
             hint = did_you_mean(word, _expected(context), listing=False)
-            yield Finding.at(value_at(whole), whole, f"must be {context['expected']}{hint}")
+            yield Finding.at(value_at(whole), whole, f"must be {context['expected']}{hint}", code="bad-value")
         elif kind in ("model_type", "dict_type", "model_attributes_type"):
             keys = ", ".join(keys_of(model, inner)) or "key: value"
-            yield Finding.at(value_at(whole), whole, f"must be a mapping ({keys})")
+            yield Finding.at(value_at(whole), whole, f"must be a mapping ({keys})", code="wrong-kind")
         else:
             message = _PLAIN.get(kind) or _lower(one["msg"].removeprefix("Value error, "))
-            yield Finding.at(value_at(whole), whole, message)
+            code = "wrong-kind" if kind in _PLAIN else "bad-value"
+            if message == LITERAL:
+                code = "literal-secret"
+            yield Finding.at(value_at(whole), whole, message, code=code)
 
 
 def keys_of(model: Any, location: Location) -> list[str]:

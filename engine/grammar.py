@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from engine.attribute import BULK, NUMERIC, ORDERED, UNKNOWN, Named, resolve
 from engine.facts import CONTEXT_FACTS
-from engine.finding import Location, Mark, did_you_mean, shown
+from engine.finding import Complain, Location, Mark, did_you_mean, shown
 from engine.pattern import Pattern
 from engine.predicate import (
     All,
@@ -30,7 +30,6 @@ from engine.predicate import (
 from engine.values import Bounds, Test
 
 Level = Literal["study", "series", "instance"]
-Complain = Callable[[Location, str], None]
 
 STRUCTURE: dict[Level, tuple[str, ...]] = {
     "study": ("all", "any", "not", "series", "instance", "instances", "time", *CONTEXT_FACTS),
@@ -111,7 +110,8 @@ class MatchReader:
         known = self._known.get(name)
         for text in sorted(test.texts or ()) if known is not None else ():
             if text not in (known or ()):
-                self._complain(location, f"no {name} {shown(text)}{did_you_mean(text, known or ())}")
+                hint = did_you_mean(text, known or ())
+                self._complain(location, f"no {name} {shown(text)}{hint}", f"unknown-{name}")
         return Fact(position, name, test)
 
     def _not_empty(self, value: Any, location: Location, level: Level) -> All:
@@ -131,7 +131,7 @@ class MatchReader:
             named = resolve(name)
         except ValueError as error:
             hint = "" if ";" in str(error) else did_you_mean(name, STRUCTURE[level], listing=False)
-            self._complain_of_key(location, f"{error}{hint}")
+            self._complain_of_key(location, f"{error}{hint}", "unknown-attribute")
             return None
         test = self._test(value, location, named)
         if test is None:
@@ -164,7 +164,7 @@ class MatchReader:
         highs = [one.high for one in given if one.high is not None]
         both = Bounds(max(lows, default=None), min(highs, default=None))
         if both.low is not None and both.high is not None and both.low > both.high:
-            self._complain(location, "no count is in this range")
+            self._complain(location, "no count is in this range", "never-matches")
         return Instances(self._position(location), both)
 
     def _time(self, value: Any, location: Location) -> Predicate | None:
@@ -180,7 +180,8 @@ class MatchReader:
                 return None
             minutes.append(int(match[1]) * 60 + int(match[2]))
         if minutes[0] == minutes[1]:
-            self._complain((*location, "between"), "starts and ends at the same minute, so it never holds")
+            message = "starts and ends at the same minute, so it never holds"
+            self._complain((*location, "between"), message, "never-matches")
         return Time(self._position(location), minutes[0], minutes[1])
 
     # ── tests of values ────────────────────────────────────────────────────────────────────────
@@ -270,7 +271,7 @@ class MatchReader:
         try:
             wanted["pattern"] = Pattern(operand)
         except ValueError as error:
-            self._complain(location, str(error))
+            self._complain(location, str(error), "bad-pattern")
             return False
         return True
 

@@ -62,18 +62,18 @@ class Reading:
     routes: dict[int, Route] = field(default_factory=dict)
     tests: dict[int, TestSettings] = field(default_factory=dict)
 
-    def complain(self, location: Location, message: str) -> None:
-        """Record an error about the value at a location."""
-        self.findings.append(Finding.at(self.document.value_at(location), location, message))
+    def complain(self, location: Location, message: str, code: str = "") -> None:
+        """Record an error about the value at a location; its code is of `engine.finding_code`."""
+        self.findings.append(Finding.at(self.document.value_at(location), location, message, code=code))
 
-    def complain_of_key(self, location: Location, message: str) -> None:
+    def complain_of_key(self, location: Location, message: str, code: str = "") -> None:
         """Record an error about the key at a location."""
-        self.findings.append(Finding.at(self.document.key_at(location), location, message))
+        self.findings.append(Finding.at(self.document.key_at(location), location, message, code=code))
 
-    def warn(self, location: Location, message: str) -> None:
+    def warn(self, location: Location, message: str, code: str = "") -> None:
         """Record something that works but is probably not meant."""
         mark = self.document.value_at(location)
-        self.findings.append(Finding.at(mark, location, message, "warning"))
+        self.findings.append(Finding.at(mark, location, message, "warning", code))
 
     def names(self, section: str) -> tuple[str, ...]:
         """The names declared in a section, whether or not their blocks could be read."""
@@ -146,28 +146,27 @@ def _read_outline(reading: Reading, data: dict[str, Any]) -> None:
     known = TableSettings.model_fields
     for section, value in data.items():
         if section not in known:
-            reading.complain_of_key(
-                (section,), f"unknown section {shown(section)}{did_you_mean(section, known)}"
-            )
+            message = f"unknown section {shown(section)}{did_you_mean(section, known)}"
+            reading.complain_of_key((section,), message, "unknown-section")
         elif section in SEQUENCES and value is not None and not isinstance(value, list):
-            reading.complain((section,), "must be a list")
+            reading.complain((section,), "must be a list", "wrong-kind")
         elif (
             section in ("engine", "assembly", "retention", "tunnel", *MAPPINGS)
             and value is not None
             and not isinstance(value, dict)
         ):
-            reading.complain((section,), "must be a mapping")
+            reading.complain((section,), "must be a mapping", "wrong-kind")
     if "version" not in data:
-        reading.complain((), "missing key 'version'; this grammar is version: 1")
+        reading.complain((), "missing key 'version'; this grammar is version: 1", "bad-version")
     elif data["version"] != 1 or isinstance(data["version"], bool):
-        reading.complain(("version",), "this engine reads version 1")
+        reading.complain(("version",), "this engine reads version 1", "bad-version")
 
 
 def _named(reading: Reading, section: str) -> Iterator[tuple[str, Any]]:
     for name, block in _mapping(reading.document.data.get(section)).items():
         if not re.match(NAME, name):
             message = f"{shown(name)} is no name: up to 64 lower-case letters, digits, - and _"
-            reading.complain_of_key((section, name), message)
+            reading.complain_of_key((section, name), message, "bad-name")
         yield name, block
 
 
@@ -194,16 +193,19 @@ def _declared(reading: Reading, section: str, load: Callable[[str], T]) -> Itera
     for name, block in _named(reading, section):
         location: Location = (section, name)
         if not isinstance(block, dict):
-            reading.complain(location, "must be a mapping that starts with its type")
+            reading.complain(location, "must be a mapping that starts with its type", "wrong-kind")
             continue
         if not isinstance(block.get("type"), str):
             where = (*location, "type") if "type" in block else location
-            reading.complain(where, "missing key 'type'" if "type" not in block else "must be a name")
+            if "type" in block:
+                reading.complain(where, "must be a name", "wrong-kind")
+            else:
+                reading.complain(where, "missing key 'type'", "missing-key")
             continue
         try:
             installed = load(block["type"])
         except ConfigurationError as error:
-            reading.complain((*location, "type"), str(error))
+            reading.complain((*location, "type"), str(error), "unknown-type")
             continue
         own = {key: value for key, value in block.items() if key != "type"}
         settings = reading.block(installed.settings, own, location)

@@ -29,11 +29,12 @@ def check_register(reading: Reading) -> None:
     try:
         register = TunnelFolder(hub.folder, hub.block).load()
     except (RegisterError, OSError) as error:
-        reading.complain(("tunnel",), str(error))
+        reading.complain(("tunnel",), str(error), "register-disagrees")
         return
     for site, why in disagreements_between(reading.sites, register):
         location: Location = ("sites", site) if site in reading.sites else ("sites",)
-        reading.warn(location, f"site {site} {why}" if site not in reading.sites else why)
+        message = why if site in reading.sites else f"site {site} {why}"
+        reading.warn(location, message, "register-disagrees")
 
 
 def _check_addresses(reading: Reading) -> None:
@@ -46,13 +47,14 @@ def _check_addresses(reading: Reading) -> None:
             continue
         location: Location = ("sites", key, "tunnel")
         if not isinstance(address, IPv4Address) or address not in hub.block.ipv4:
-            reading.complain(location, f"is not in the tunnels' block {hub.block.ipv4}")
+            reading.complain(location, f"is not in the tunnels' block {hub.block.ipv4}", "tunnel-address")
         elif address in (
             hub.block.hub_ipv4,
             hub.block.ipv4.network_address,
             hub.block.ipv4.broadcast_address,
         ):
-            reading.complain(location, "is the hub's own, or no host's; `pons site add` gives a free one")
+            message = "is the hub's own, or no host's; `pons site add` gives a free one"
+            reading.complain(location, message, "tunnel-address")
 
 
 def _check_destinations(reading: Reading) -> None:
@@ -68,10 +70,12 @@ def _check_destinations(reading: Reading) -> None:
                 ("outbound", name, field),
                 f"lies in the tunnel of site {inside.key}; "
                 f"the destination is of site {declared.settings.site}",
+                "across-sites",
             )
         elif inside.forwards and called[1] not in dict(inside.forwards):
             ports = ", ".join(str(port) for port, _ in inside.forwards)
             reading.complain(
                 ("outbound", name, "port" if field == "host" else field),
                 f"no forward of site {inside.key} has port {called[1]}; its forwards are {ports}",
+                "no-forward",
             )

@@ -58,6 +58,7 @@ def _listed(findings: list[Finding]) -> list[dict[str, Any]]:
             "path": one.path,
             "message": one.message,
             "severity": one.severity,
+            "code": one.code,
         }
         for one in findings
     ]

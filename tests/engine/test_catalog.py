@@ -59,8 +59,8 @@ def test_a_type_of_another_package_is_as_good_as_our_own(install: Install, tmp_p
         "outbound:\n  fax: {type: pons_fax, site: a, numbr: '12'}\n"
     )
     assert [str(finding) for finding in examine(path)[1]] == [
-        "routes.yaml:4:8: outbound.fax.number: missing key 'number'",
-        "routes.yaml:4:34: outbound.fax.numbr: unknown key 'numbr'; did you mean 'number'?",
+        "routes.yaml:4:8: outbound.fax.number: missing key 'number' [missing-key]",
+        "routes.yaml:4:34: outbound.fax.numbr: unknown key 'numbr'; did you mean 'number'? [unknown-key]",
     ]
 
 

@@ -52,7 +52,7 @@ def test_the_tables_of_the_repository_have_nothing_to_find(path: Path) -> None:
 def test_a_file_that_is_not_there_is_a_finding(tmp_path: Path) -> None:
     table, (finding,) = examine(tmp_path / "none.yaml")
     assert table is None
-    assert str(finding) == "none.yaml:1:1: cannot be read: no such file or directory"
+    assert str(finding) == "none.yaml:1:1: cannot be read: no such file or directory [unreadable]"
 
 
 def test_loading_a_broken_table_raises_with_every_finding_on_a_line() -> None:
@@ -88,13 +88,17 @@ WARNED: list[tuple[str, str, Sequence[str]]] = [
         "routes:\n- {name: x, match: {Modality: MR}, deliver: [a-archive]}\n",
         [
             "routes.yaml:11:46: warning: routes[0].deliver[0].to: a-archive belongs to site a, "
-            "and what the route takes from other sites is not sent there; match site: a"
+            "and what the route takes from other sites is not sent there; match site: a "
+            "[other-sites-left-out]"
         ],
     ),
     (
         "a result that goes nowhere",
         "routes:\n- {name: x, match: {site: a}, process: qc}\n",
-        ["routes.yaml:11:40: warning: routes[0].process: its results go nowhere; give the route deliver"],
+        [
+            "routes.yaml:11:40: warning: routes[0].process: its results go nowhere; "
+            "give the route deliver [result-unused]"
+        ],
     ),
     ("a pinned route", "routes:\n- {name: x, match: {site: a}, deliver: [a-archive]}\n", []),
     ("a shadow", "routes:\n- {name: x, mode: shadow, match: {site: a}, process: qc}\n", []),

@@ -142,7 +142,7 @@ def test_a_duration_has_a_unit(tmp_path: Path, text: str, seconds: float | None)
     if seconds is None:
         assert [str(finding) for finding in findings] == [
             "routes.yaml:2:26: assembly.stable_after: "
-            "a duration needs a unit, for example 250ms, 60s, 20m, 72h"
+            "a duration needs a unit, for example 250ms, 60s, 20m, 72h [bad-value]"
         ]
     else:
         assert table is not None

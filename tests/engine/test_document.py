@@ -84,7 +84,7 @@ def test_a_name_declared_in_two_files_is_an_error_that_names_both_places(tmp_pat
         b_yaml="sites:\n  a: {tunnel: 10.0.0.2}\n",
     )
     assert [str(finding) for finding in read(path).findings] == [
-        "b.yaml:2:3: sites.a: 'a' is declared already at routes.yaml:4:3; rename one of them"
+        "b.yaml:2:3: sites.a: 'a' is declared already at routes.yaml:4:3; rename one of them [duplicate-name]"
     ]
 
 
@@ -132,14 +132,17 @@ def test_anchors_and_merge_keys_work_and_own_keys_win(tmp_path: Path) -> None:
 
 def test_an_anchor_cannot_contain_itself(tmp_path: Path) -> None:
     (finding,) = read(written(tmp_path, routes_yaml="version: 1\na: &a [*a]\n")).findings
-    assert str(finding) == "routes.yaml:2:8: no anchor &a before this alias"
+    assert str(finding) == "routes.yaml:2:8: no anchor &a before this alias [not-plain]"
 
 
 BYTES: list[tuple[bytes, str]] = [
-    (b"version: 1\nsites: {a: \xff}\n", "routes.yaml:2:1: not UTF-8; save the file as UTF-8"),
-    (b"version: 1\nsites: \x00\n", "routes.yaml:1:1: not YAML: it holds a control character"),
-    (b"", "routes.yaml:1:1: a table is a mapping and starts with version: 1"),
-    (b"a: " + b"x" * (33 * 1024 * 1024), "routes.yaml:1:1: larger than 32 MB; split it with include"),
+    (b"version: 1\nsites: {a: \xff}\n", "routes.yaml:2:1: not UTF-8; save the file as UTF-8 [unreadable]"),
+    (b"version: 1\nsites: \x00\n", "routes.yaml:1:1: not YAML: it holds a control character [not-yaml]"),
+    (b"", "routes.yaml:1:1: a table is a mapping and starts with version: 1 [wrong-kind]"),
+    (
+        b"a: " + b"x" * (33 * 1024 * 1024),
+        "routes.yaml:1:1: larger than 32 MB; split it with include [unreadable]",
+    ),
 ]
 
 

@@ -38,7 +38,7 @@ def study(*series: list[dict[str, Any]], at: str = "10:30", **facts: str) -> Stu
 def read(text: str) -> All:
     """The predicate in a line of YAML; any complaint fails the test."""
 
-    def complain(location: Location, message: str) -> None:
+    def complain(location: Location, message: str, code: str = "") -> None:
         pytest.fail(f"{location}: {message}")
 
     reader = MatchReader(lambda location: Mark("t", 1, len(location)), complain, complain)

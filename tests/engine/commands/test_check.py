@@ -24,7 +24,7 @@ def test_a_broken_table_exits_with_1_and_lists_every_finding() -> None:
     lines = done.output.splitlines()
     assert (
         lines[0] == f"{BROKEN}/everything-at-once.yaml:3:26: sites.a.ae_title: "
-        "unknown key 'ae_title'; did you mean 'ae_titles'?"
+        "unknown key 'ae_title'; did you mean 'ae_titles'? [unknown-key]"
     )
     assert lines[-1] == f"{BROKEN / 'everything-at-once.yaml'}: 5 errors"
 
@@ -42,6 +42,7 @@ def test_findings_are_data_for_programs() -> None:
                 "path": "outbound.his.type",
                 "message": "no channel type 'hl7_orru'; did you mean 'hl7_oru'?",
                 "severity": "error",
+                "code": "unknown-type",
             }
         ],
     }

@@ -1,0 +1,63 @@
+"""A route does something that can be done, under a name of its own.
+
+Enters: a reading. Leave: findings about one route each. What a route asks of a study is looked at in
+`engine.checks.reach`, where its results go in `engine.checks.deliver`.
+"""
+
+from __future__ import annotations
+
+from engine.checks.deliver import check_deliver
+from engine.checks.names import is_known
+from engine.finding import Location, shown
+from engine.predicate import demands
+from engine.reading import Reading
+from engine.route import ANYTHING, Route
+from engine.transform_check import complaints_of_step
+
+
+def check_order(reading: Reading) -> None:
+    """Names are unique, and what is otherwise comes last."""
+    seen: dict[str, str] = {}
+    last_otherwise = ""
+    for index, route in sorted(reading.routes.items()):
+        if route.name in seen:
+            message = f"route {shown(route.name)} is there already at {seen[route.name]}; rename one"
+            reading.complain(("routes", index, "name"), message, "duplicate-name")
+        seen.setdefault(route.name, route.position)
+        if route.otherwise:
+            last_otherwise = route.name
+        elif last_otherwise:
+            message = f"comes after the otherwise route {shown(last_otherwise)}; move it before that"
+            reading.complain(("routes", index), message, "after-otherwise")
+
+
+def check_route(reading: Reading, location: Location, route: Route) -> None:
+    """One route does something, with names that there are."""
+    if route.match == ANYTHING and route.inbound is None and not route.otherwise:
+        message = "takes every study there is; give it match, from, or otherwise: true"
+        reading.complain(location, message, "takes-everything")
+    if demands(route.match).get("site") == frozenset():
+        message = "asks for two sites at once, so it never holds"
+        reading.complain((*location, "match"), message, "never-matches")
+    if route.process is None and not route.deliver and route.hold is None:
+        reading.complain(location, "does nothing; give it process, deliver or hold", "does-nothing")
+    if route.hold is not None and (route.process is not None or route.deliver):
+        message = "a route that holds neither processes nor delivers; split it in two"
+        reading.complain((*location, "hold"), message, "holds-and-acts")
+    if route.process is not None:
+        is_known(reading, "processors", route.process, (*location, "process"))
+        if not route.deliver and not route.shadow:
+            message = "its results go nowhere; give the route deliver"
+            reading.warn((*location, "process"), message, "result-unused")
+    elif route.select is not None:
+        message = "selects series for a processor, but there is no process"
+        reading.complain_of_key((*location, "select"), message, "select-unused")
+    for index, name in enumerate(route.inbound or ()):
+        is_known(reading, "inbound", name, (*location, "from", index))
+    for index, step in enumerate(route.transform):
+        for inner, message in complaints_of_step(step):
+            reading.complain((*location, "transform", index, *inner), message)
+    if route.transform and route.process is None and not route.deliver:
+        message = "nothing goes onward that it could edit"
+        reading.complain((*location, "transform"), message, "transform-unused")
+    check_deliver(reading, location, route)

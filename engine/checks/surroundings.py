@@ -1,0 +1,91 @@
+"""What a table needs of the machine it is to run on: secrets, files, commands, parts that can be built.
+
+Enters: a reading. Leave: findings about what this machine lacks. It is a dry run of the start: whatever
+a part refuses to be built from is told with its line and column.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from engine.channel import InboundContext, OutboundContext, ProcessorContext
+from engine.directory import Directory
+from engine.finding import Location, shown
+from engine.reading import Reading
+from engine.settings import Secret, Settings
+from engine.table import Declared
+
+Missing = tuple[Location, str, str]
+"""Where in the settings, what is missing, and the code of the finding."""
+
+
+def check_surroundings(reading: Reading) -> None:
+    """Secrets, files and commands are there, and every declared part can be built."""
+    directory = Directory(reading.sites)
+    for name, inbound in reading.inbound.items():
+        lent = InboundContext(name, directory, reading.engine.max_instance)
+        _try_to_build(reading, ("inbound", name), inbound, lent)
+    for name, processor in reading.processors.items():
+        _try_to_build(reading, ("processors", name), processor, ProcessorContext(name, reading.document.base))
+    for name, outbound in reading.outbound.items():
+        site = reading.sites.get(outbound.settings.site)
+        if site is not None:
+            context = OutboundContext(name, site, reading.engine.ae_title)
+            _try_to_build(reading, ("outbound", name), outbound, context)
+
+
+def _try_to_build(reading: Reading, location: Location, declared: Declared[Any], context: object) -> None:
+    """A dry run of the start: what a part cannot be built from is a finding."""
+    before = len(reading.findings)
+    for inner, message, code in missing_of(declared.settings, reading.document.base):
+        reading.complain((*location, *inner), message, code)
+    if len(reading.findings) > before:
+        return
+    try:
+        declared.type.build(declared.settings, context)
+    except Exception as error:  # a part may refuse its settings in any way; the operator gets one line
+        cause = (str(error) or type(error).__name__).splitlines()[0]
+        reading.complain(location, f"cannot be built: {cause}", "cannot-be-built")
+
+
+def missing_of(settings: Settings, base: Path) -> Iterator[Missing]:
+    """What settings name that this machine does not have: secrets, files, commands."""
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        for inner, message, code in _missing(value):
+            yield (name, *inner), message, code
+        if name == "command" and isinstance(value, tuple | list) and value:
+            program = str(value[0])
+            found = shutil.which(str(base / program) if "/" in program else program)
+            if found is None:
+                message = f"no program {shown(program)} on this machine; install it or give its path"
+                yield (name, 0), message, "missing-command"
+
+
+def _missing(value: Any) -> Iterator[Missing]:
+    if isinstance(value, Secret):
+        try:
+            value.reveal()
+        except LookupError as error:
+            remedy = (
+                "set it where the engine runs"
+                if value.env is not None
+                else "create it, readable for the engine"
+            )
+            yield ("env" if value.env is not None else "file",), f"{error}; {remedy}", "missing-secret"
+        except ValueError:
+            yield ("file",), f"secret file {value.file} is not text", "missing-secret"
+    elif isinstance(value, Settings):
+        for name in type(value).model_fields:
+            for inner, message, code in _missing(getattr(value, name)):
+                yield (name, *inner), message, code
+    elif isinstance(value, Path):
+        if not value.exists():
+            yield (), f"no file {shown(value.name)} in {value.parent}", "missing-file"
+    elif isinstance(value, tuple | list):
+        for index, one in enumerate(value):
+            for inner, message, code in _missing(one):
+                yield (index, *inner), message, code
