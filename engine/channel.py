@@ -328,7 +328,7 @@ class ProcessorContext:
 class OutboundSettings(Settings):
     """The fields every destination has."""
 
-    site: str
+    site: str = Field(examples=["st-marys"])
     """Key of the site that receives; a result never goes to a destination of another site."""
     timeout: Duration = 30.0
     """How long an answer may take before the outcome counts as unknown."""
@@ -340,7 +340,7 @@ class OutboundSettings(Settings):
     """How many deliveries may begin in a time, for example 10/s or 600/h; no limit when absent."""
     breaker: Breaker = Breaker()
     """When the destination counts as down and is only probed."""
-    maintenance: tuple[Window, ...] = ()
+    maintenance: tuple[Window, ...] = Field((), examples=[["daily 01:00-02:30", "sun 22:00-04:00"]])
     """When it takes nothing, in its site's time: `daily 01:00-02:30`, `sun 22:00-04:00`."""
     order: Literal["study", "patient", "result", "destination"] = "study"
     """What keeps its order: all of one study, of one patient, versions of one result only, or everything."""

@@ -12,19 +12,20 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from engine.catalog import Catalog, Kind
+from engine.document import MAPPINGS, SEQUENCES
 from engine.errors import ConfigurationError
-from engine.facts import CONTEXT_FACTS
-from engine.grammar import OPERATORS
 from engine.model import Report, Result
+from engine.schema_fields import Definitions, definitions_of, exemplify
+from engine.schema_predicates import predicate_definitions
 from engine.sections import NAME, TableSettings
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_ATTRIBUTE = r"^(([A-Z][A-Za-z0-9]+|\([0-9A-Fa-f]{4},[0-9A-Fa-f]{4}\))(\.|$))+$"
-_SECTIONS: tuple[tuple[str, Kind], ...] = (
+SECTIONS: tuple[tuple[str, Kind], ...] = (
     ("inbound", "inbound"),
     ("processors", "processor"),
     ("outbound", "outbound"),
 )
+"""The sections whose blocks have a `type`, and the kind of type."""
 
 
 def result_schema() -> dict[str, Any]:
@@ -35,32 +36,47 @@ def result_schema() -> dict[str, Any]:
 
 def table_schema(catalog: Catalog) -> dict[str, Any]:
     """A routing table, with the settings of every type that is installed and can be loaded."""
-    types = [
-        (section, name, _settings(catalog, kind, name))
-        for section, kind in _SECTIONS
+    known = [
+        (section, kind, name, model)
+        for section, kind in SECTIONS
         for name in catalog.names(kind)
+        if (model := _settings(catalog, kind, name)) is not None
     ]
-    known = [(section, name, model) for section, name, model in types if model is not None]
-    models: list[type[BaseModel]] = [TableSettings, *dict.fromkeys(model for _, _, model in known)]
-    refs, schema = models_json_schema([(model, "validation") for model in models])
-    definitions: dict[str, Any] = schema["$defs"]
-    root = _definition(definitions, refs[TableSettings, "validation"])
-    for section, kind in _SECTIONS:
-        offered = []
-        for _, name, model in (one for one in known if one[0] == section):
-            own = _definition(definitions, refs[model, "validation"])
-            definitions[f"{kind}.{name}"] = _typed(name, own)
-            offered.append(f"{kind}.{name}")
+    types = dict.fromkeys(model for *_, model in known)
+    names, definitions = definitions_of([TableSettings, *types])
+    for _, kind, name, model in known:
+        definitions[f"{kind}.{name}"] = _typed(name, definitions[names[model]])
+    for model in types:
+        del definitions[names[model]]
+    root = definitions.pop(names[TableSettings])
+    for section, _ in SECTIONS:
+        offered = [f"{kind}.{name}" for one, kind, name, _ in known if one == section]
         root["properties"][section] |= {
             "propertyNames": {"pattern": NAME},
             "additionalProperties": _by_type(offered),
         }
     root["properties"]["sites"] |= {"propertyNames": {"pattern": NAME}}
-    route = _definition(definitions, {"$ref": "#/$defs/RouteSettings"})
-    route["properties"]["match"] = _described(route["properties"]["match"], "study")
-    route["properties"]["select"] = _described(route["properties"]["select"], "series")
-    definitions |= _predicates()
+    definitions |= predicate_definitions()
+    _put_predicates(definitions)
+    exemplify(definitions | {"": root})
+    # Every section may stand empty, as `check` reads it.
+    for section in root["properties"].keys() - {"version"}:
+        root["properties"][section] = _or_nothing(root["properties"][section])
     return {"$schema": _DIALECT, **root, "title": "Pons routing table", "$defs": definitions}
+
+
+def included_schema(catalog: Catalog) -> dict[str, Any]:
+    """A file that a table includes: only what is added to the table's own, and no version."""
+    whole = table_schema(catalog)
+    kept = {
+        name: whole["properties"][name] for name in (*MAPPINGS, *SEQUENCES) if name in whole["properties"]
+    }
+    return {
+        **{key: value for key, value in whole.items() if key != "required"},
+        "title": "Part of a Pons routing table",
+        "description": "A file that a routing table includes.",
+        "properties": kept,
+    }
 
 
 def _settings(catalog: Catalog, kind: Kind, name: str) -> type[BaseModel] | None:
@@ -72,17 +88,13 @@ def _settings(catalog: Catalog, kind: Kind, name: str) -> type[BaseModel] | None
         return None
 
 
-def _definition(definitions: dict[str, Any], ref: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = definitions[str(ref["$ref"]).removeprefix("#/$defs/")]
-    return found
-
-
 def _typed(name: str, own: dict[str, Any]) -> dict[str, Any]:
     """A type's settings with the key that names the type."""
+    named = {"const": name, "description": f"What it is: {name}."}
     return {
         **own,
         "title": name,
-        "properties": {"type": {"const": name}, **own.get("properties", {})},
+        "properties": {"type": named, **{key: {**field} for key, field in own.get("properties", {}).items()}},
         "required": ["type", *own.get("required", [])],
     }
 
@@ -93,7 +105,7 @@ def _by_type(offered: list[str]) -> dict[str, Any]:
     return {
         "type": "object",
         "required": ["type"],
-        "properties": {"type": {"enum": names}},
+        "properties": {"type": {"enum": names, "description": "What it is."}},
         "allOf": [
             {
                 "if": {"properties": {"type": {"const": name.partition(".")[2]}}, "required": ["type"]},
@@ -104,79 +116,24 @@ def _by_type(offered: list[str]) -> dict[str, Any]:
     }
 
 
-def _described(field: dict[str, Any], level: str) -> dict[str, Any]:
-    return {"$ref": f"#/$defs/predicates.{level}", "description": field.get("description", "")}
+def _put_predicates(definitions: Definitions) -> None:
+    """What the models leave open because `engine.grammar` reads it."""
+    fields = definitions["RouteSettings"]["properties"]
+    for key, level in (("match", "study"), ("select", "series")):
+        field = fields[key]
+        fields[key] = {
+            "$ref": f"#/$defs/predicates.{level}",
+            "description": field.get("description", ""),
+            "examples": field.get("examples", []),
+        }
 
 
-def _predicates() -> dict[str, Any]:
-    """The grammar of `engine.grammar` as a schema."""
-    scalar = {"type": ["string", "number"]}
-    operands: dict[str, Any] = {
-        "equals": scalar,
-        "in": {"type": "array", "items": scalar, "minItems": 1},
-        "matches": {"type": "string", "format": "regex"},
-        "exists": {"type": "boolean"},
-        "between": {"type": "array", "items": scalar, "minItems": 2, "maxItems": 2},
-        "at_least": scalar,
-        "at_most": scalar,
-        "not": {"$ref": "#/$defs/predicates.test"},
-    }
-    test = {
-        "anyOf": [
-            scalar,
-            {
-                "type": "object",
-                "properties": {operator: operands[operator] for operator in OPERATORS},
-                "additionalProperties": False,
-                "minProperties": 1,
-            },
-        ]
-    }
-    count = {"$ref": "#/$defs/predicates.count"}
-    clock = {"type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$"}
-    time = {
-        "type": "object",
-        "properties": {"between": {"type": "array", "items": clock, "minItems": 2, "maxItems": 2}},
-        "required": ["between"],
-        "additionalProperties": False,
-    }
-    structure: dict[str, dict[str, Any]] = {
-        "study": {
-            "series": {"$ref": "#/$defs/predicates.series"},
-            "instance": {"$ref": "#/$defs/predicates.instance"},
-            "instances": count,
-            "time": time,
-            **{fact: {"$ref": "#/$defs/predicates.test"} for fact in CONTEXT_FACTS},
-        },
-        "series": {"instance": {"$ref": "#/$defs/predicates.instance"}, "instances": count},
-        "instance": {},
-    }
+def _or_nothing(section: dict[str, Any]) -> dict[str, Any]:
+    if isinstance(section.get("type"), str):
+        return {**section, "type": [section["type"], "null"]}
+    if "$ref" not in section:
+        return section
     return {
-        "predicates.test": test,
-        "predicates.count": {
-            "anyOf": [
-                {"type": "integer"},
-                {
-                    "type": "object",
-                    "properties": {
-                        key: operands[key] for key in ("equals", "at_least", "at_most", "between")
-                    },
-                    "additionalProperties": False,
-                    "minProperties": 1,
-                },
-            ]
-        },
-        **{f"predicates.{level}": _level(level, words) for level, words in structure.items()},
-    }
-
-
-def _level(level: str, words: dict[str, Any]) -> dict[str, Any]:
-    own = {"$ref": f"#/$defs/predicates.{level}"}
-    several = {"type": "array", "items": own, "minItems": 1}
-    return {
-        "type": "object",
-        "properties": {"all": several, "any": several, "not": own, **words},
-        "patternProperties": {_ATTRIBUTE: {"$ref": "#/$defs/predicates.test"}},
-        "additionalProperties": False,
-        "minProperties": 1,
+        **{key: section[key] for key in section if key != "$ref"},
+        "anyOf": [{"$ref": section["$ref"]}, {"type": "null"}],
     }

@@ -148,7 +148,7 @@ class EngineSettings(Settings):
     """Folder of the store and the instances; relative to the table's folder."""
     database: DatabaseUrl = "sqlite"
     """Where records are kept: `sqlite`, in the data folder, or postgresql://USER@HOST:PORT/NAME."""
-    database_password: Secret | None = None
+    database_password: Secret | None = Field(None, examples=[{"env": "PONS_DATABASE_PASSWORD"}])
     """Password of the PostgreSQL user, by reference; without it the server's own rules must let us in."""
     lease: Duration = 60.0
     """How long what a silent engine was doing stays its own before another may take it over."""
@@ -156,7 +156,7 @@ class EngineSettings(Settings):
     """Where instances are kept."""
     http: HostPort = "127.0.0.1:8080"
     """HOST:PORT of the one HTTP server: DICOMweb, API, health, metrics."""
-    public_url: PublicUrl | None = None
+    public_url: PublicUrl | None = Field(None, examples=["https://pons.example"])
     """Where receivers reach that server, for example https://pons.example; without it no links are sent."""
     ae_title: AETitle = "PONS"
     """The engine's own AE title when it calls a peer."""
@@ -205,7 +205,7 @@ class Retention(Settings):
 class TunnelSettings(Settings):
     """`tunnel:` the hub's end of the WireGuard tunnels, one a site."""
 
-    endpoint: Endpoint
+    endpoint: Endpoint = Field(examples=["hub.example:51820"])
     """HOST:PORT that sites dial, UDP; as they see it from outside."""
     listen_port: Port = 51820
     """UDP port the hub listens on."""
@@ -229,9 +229,9 @@ class TunnelSettings(Settings):
 class IssuerSettings(Settings):
     """Who issues a site's patient identifiers."""
 
-    namespace: Annotated[str, Field(max_length=64)] = ""
+    namespace: Annotated[str, Field(max_length=64, examples=["STM"])] = ""
     """Local namespace (HD-1, IssuerOfPatientID)."""
-    oid: Annotated[str, AfterValidator(_check_oid)] = ""
+    oid: Annotated[str, AfterValidator(_check_oid), Field(examples=["2.16.840.1.113883.19.5"])] = ""
     """Universal identifier, an ISO OID."""
 
     @model_validator(mode="after")
@@ -244,17 +244,17 @@ class IssuerSettings(Settings):
 class SiteSettings(Settings):
     """One of `sites:` a hospital or department."""
 
-    name: Words | None = None
+    name: Words | None = Field(None, examples=["St. Mary's"])
     """What people call it; its key when absent."""
     timezone: TimeZone = "UTC"
     """IANA name of its time zone."""
-    tunnel: Address | None = None
+    tunnel: Address | None = Field(None, examples=["10.90.7.2"])
     """Its address inside its tunnel."""
-    forwards: dict[Port, str] = Field(default_factory=dict)
+    forwards: dict[Port, str] = Field(default_factory=dict, examples=[{104: "192.168.10.20:104"}])
     """Ports of its tunnel address and what is behind them inside: `{104: "192.168.10.20:104"}`."""
-    addresses: tuple[Network, ...] = ()
+    addresses: tuple[Network, ...] = Field((), examples=[["10.1.0.0/16"]])
     """Addresses or blocks it may come from besides its tunnel."""
-    ae_titles: tuple[AETitle, ...] = ()
+    ae_titles: tuple[AETitle, ...] = Field((), examples=[["STM_PACS", "STM_CT1"]])
     """AE titles it may call with; without one, nothing is taken from it by C-STORE."""
     issuer_of_patient_id: IssuerSettings | None = None
     """Who issues its patient identifiers when an object does not say."""
@@ -289,18 +289,18 @@ class WhenSettings(Settings):
 class TransformSettings(Settings):
     """One step of `transform:` an edit on what goes onward; originals stay byte-exact."""
 
-    set: dict[str, Any] | None = None
+    set: dict[str, Any] | None = Field(None, examples=[{"BodyPartExamined": "BRAIN"}])
     """Attributes to set: keyword and value."""
-    remove: tuple[str, ...] | None = None
+    remove: tuple[str, ...] | None = Field(None, examples=[["StudyComments"]])
     """Keywords of attributes to remove."""
 
 
 class DeliverSettings(Settings):
     """One entry of `deliver:`; a plain name is short for `{to: name}`."""
 
-    to: str
+    to: str = Field(examples=["stm-ris"])
     """Key of the destination."""
-    after: Names = ()
+    after: Names = Field((), examples=[["stm-pacs"]])
     """Destinations of the same route that must have acknowledged the same result first."""
     when: WhenSettings | None = None
     """Which results are sent."""
@@ -311,17 +311,19 @@ class DeliverSettings(Settings):
 class RouteSettings(Settings):
     """One of `routes:` match, process, deliver."""
 
-    name: Words
+    name: Words = Field(examples=["brain dti"])
     """What people call it; appears in decisions, traces and tests."""
-    from_: Annotated[Names | None, Field(alias="from", min_length=1)] = None
+    from_: Annotated[Names | None, Field(alias="from", min_length=1, examples=[["pacs", "web"]])] = None
     """Inbound channels it listens to; all when absent."""
-    match: Any = None
+    match: Any = Field(
+        None, examples=[{"site": "st-marys", "series": {"Modality": "MR", "instances": {"at_least": 60}}}]
+    )
     """Predicates that must hold for the study (docs/routing.md)."""
-    select: Any = None
+    select: Any = Field(None, examples=[{"Modality": "MR", "SeriesDescription": {"matches": "(?i)dti"}}])
     """Predicates that name the series which go to the processor; all series when absent."""
     transform: tuple[TransformSettings, ...] = ()
     """Edits on what goes onward."""
-    process: str | None = None
+    process: str | None = Field(None, examples=["dti-qc"])
     """Key of the processor."""
     deliver: Annotated[
         tuple[
@@ -335,7 +337,7 @@ class RouteSettings(Settings):
     """Destinations, in order."""
     mode: Literal["live", "shadow"] = "live"
     """`shadow` does everything but deliver, and shows what it would have sent."""
-    hold: Words | None = None
+    hold: Words | None = Field(None, examples=["no route matched"])
     """Wait for a person, with this reason."""
     otherwise: bool = False
     """Fire only when no other live route did."""
@@ -344,13 +346,13 @@ class RouteSettings(Settings):
 class ExpectSettings(Settings):
     """`expect:` of a test."""
 
-    routes: tuple[str, ...]
+    routes: tuple[str, ...] = Field(examples=[["brain dti"]])
     """Names of the routes that fire, in file order; a shadow route need not be named."""
-    shadow: tuple[str, ...] | None = None
+    shadow: tuple[str, ...] | None = Field(None, examples=[["candidate model"]])
     """Names of all shadow routes that fire."""
-    deliver: tuple[str, ...] | None = None
+    deliver: tuple[str, ...] | None = Field(None, examples=[["stm-pacs", "stm-ris"]])
     """Destinations that get something, each once, in order."""
-    held: str | None = None
+    held: str | None = Field(None, examples=["no route matched"])
     """The reason with which the study is held."""
 
 
@@ -359,9 +361,11 @@ class TestSettings(Settings):
 
     __test__ = False  # not a test case, whatever its name suggests to a test runner
 
-    name: Words
+    name: Words = Field(examples=["a knee waits for a person"])
     """A sentence."""
-    given: dict[str, Any]
+    given: dict[str, Any] = Field(
+        examples=[{"site": "st-marys", "series": [{"Modality": "MR", "BodyPartExamined": "KNEE"}]}]
+    )
     """The study: site, inbound, calling_ae_title, called_ae_title, time, attributes, series."""
     expect: ExpectSettings
     """What must become of it."""
@@ -374,7 +378,7 @@ class TableSettings(Settings):
     """Version of this grammar."""
     engine: EngineSettings = EngineSettings()
     """What belongs to the process and its machine."""
-    include: tuple[str, ...] = ()
+    include: tuple[str, ...] = Field((), examples=[["sites/*.yaml"]])
     """Patterns of files, relative to this one, whose sections are added to this table."""
     assembly: Assembly = Assembly()
     """When a study counts as complete."""
@@ -382,13 +386,22 @@ class TableSettings(Settings):
     """How long finished studies stay."""
     tunnel: TunnelSettings | None = None
     """The hub's end of the tunnels; without it they are somebody else's to arrange."""
-    sites: dict[Annotated[str, Field(pattern=NAME)], SiteSettings] = Field(default_factory=dict)
+    sites: dict[Annotated[str, Field(pattern=NAME)], SiteSettings] = Field(
+        default_factory=dict, examples=[{"st-marys": {"name": "St. Mary's", "tunnel": "10.90.7.2"}}]
+    )
     """Hospitals and departments, by name."""
-    inbound: dict[str, Any] = Field(default_factory=dict)
+    inbound: dict[str, Any] = Field(
+        default_factory=dict, examples=[{"pacs": {"type": "c_store", "listen": "10.90.0.1:11112"}}]
+    )
     """Ways in, by name."""
-    processors: dict[str, Any] = Field(default_factory=dict)
+    processors: dict[str, Any] = Field(
+        default_factory=dict, examples=[{"dti-qc": {"type": "quality_control"}}]
+    )
     """What turns studies into results, by name."""
-    outbound: dict[str, Any] = Field(default_factory=dict)
+    outbound: dict[str, Any] = Field(
+        default_factory=dict,
+        examples=[{"stm-ris": {"type": "hl7_oru", "site": "st-marys", "host": "10.90.7.2", "port": 2575}}],
+    )
     """Destinations, by name."""
     routes: tuple[RouteSettings, ...] = ()
     """What happens to which study, in order."""

@@ -12,13 +12,37 @@ import ssl
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)i?B?")
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*([smhd])")
 _POWERS = {"": 0, "k": 1, "M": 2, "G": 3, "T": 4}
+# As schemas for editors; `x-sample` and `x-written` are for `engine.schema_fields`.
+_DURATION_SCHEMA = {
+    "type": "string",
+    "pattern": r"^\s*(\d+(\.\d+)?\s*(ms|s|m|h|d)\s*)+$",
+    "x-sample": "30s",
+    "x-written": "duration",
+}
+_SIZE_SCHEMA = {
+    "anyOf": [
+        {"type": "integer", "minimum": 0},
+        {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*[kMGT]?i?B?\s*$"},
+    ],
+    "x-sample": "64MB",
+    "x-written": "size",
+}
+_RATE_SCHEMA = {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*/\s*[smhd]\s*$", "x-sample": "10/s"}
 
 
 class Settings(BaseModel):
@@ -46,6 +70,24 @@ def parse_size(value: Any) -> int:
     return int(float(match[1]) * 1024 ** _POWERS[match[2]])
 
 
+def duration_text(seconds: float) -> str:
+    """A duration as an operator writes it: `45m` for 2700.0, `72h`, `250ms`."""
+    for unit in ("d", "h", "m", "s"):
+        whole = seconds / _UNITS[unit]
+        if whole == int(whole) and (unit != "d" or whole >= 7):
+            return f"{int(whole)}{unit}"
+    return f"{round(seconds * 1000)}ms"
+
+
+def size_text(size: float) -> str:
+    """A number of bytes as an operator writes it: `8GB`, `64kB`; bytes where no unit fits."""
+    for prefix in ("T", "G", "M", "k"):
+        whole, rest = divmod(int(size), 1024 ** _POWERS[prefix])
+        if whole and not rest:
+            return f"{whole}{prefix}B"
+    return str(int(size))
+
+
 def _check_ae_title(value: str) -> str:
     title = value.strip()
     if not title or len(title) > 16 or "\\" in title or not title.isascii() or not title.isprintable():
@@ -60,19 +102,23 @@ def _check_host_port(value: str) -> str:
     return value
 
 
-Duration = Annotated[float, BeforeValidator(parse_duration, json_schema_input_type=str)]
-Size = Annotated[int, BeforeValidator(parse_size, json_schema_input_type=int | str)]
-AETitle = Annotated[str, AfterValidator(_check_ae_title)]
-HostPort = Annotated[str, AfterValidator(_check_host_port)]
-Port = Annotated[int, Field(ge=1, le=65535)]
+Duration = Annotated[float, BeforeValidator(parse_duration), WithJsonSchema(_DURATION_SCHEMA)]
+Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
+AETitle = Annotated[str, AfterValidator(_check_ae_title), Field(json_schema_extra={"x-sample": "STM_PACS"})]
+HostPort = Annotated[
+    str, AfterValidator(_check_host_port), Field(json_schema_extra={"x-sample": "127.0.0.1:8080"})
+]
+Port = Annotated[int, Field(ge=1, le=65535, json_schema_extra={"x-sample": 104})]
 
 
 class Secret(Settings):
     """A secret by reference: `{env: NAME}` or `{file: path}`. Never the secret itself."""
 
-    env: str | None = None
+    model_config = ConfigDict(json_schema_extra={"examples": [{"env": "STM_HOOK_SECRET"}]})
+
+    env: str | None = Field(None, examples=["STM_HOOK_SECRET"])
     """Name of the environment variable that holds it."""
-    file: Path | None = None
+    file: Path | None = Field(None, examples=["secrets/stm-hook"])
     """File that holds it; relative to the table's folder."""
 
     @model_validator(mode="before")
@@ -104,11 +150,11 @@ class Secret(Settings):
 class Tls(Settings):
     """TLS towards a peer: certificates are checked, TLS 1.2 at least."""
 
-    ca: Secret | None = None
+    ca: Secret | None = Field(None, examples=[{"file": "secrets/stm-ca.pem"}])
     """PEM of the authority that signs the peer; the system's authorities when absent."""
-    certificate: Secret | None = None
+    certificate: Secret | None = Field(None, examples=[{"file": "secrets/pons.pem"}])
     """Our own PEM certificate chain, `file:` only."""
-    key: Secret | None = None
+    key: Secret | None = Field(None, examples=[{"file": "secrets/pons.key"}])
     """Our own PEM private key, `file:` only."""
 
     def client_context(self) -> ssl.SSLContext:
@@ -142,7 +188,7 @@ def parse_rate(value: Any) -> float:
     return float(match[1]) / _UNITS[match[2]]
 
 
-Rate = Annotated[float, BeforeValidator(parse_rate, json_schema_input_type=str)]
+Rate = Annotated[float, BeforeValidator(parse_rate), WithJsonSchema(_RATE_SCHEMA)]
 
 
 class Breaker(Settings):

@@ -15,6 +15,8 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
+from pydantic import Field
+
 from channels.transport.commitment_scu import report_event
 from channels.transport.dimse_status import describe
 from channels.transport.upper_layer import Peer
@@ -33,11 +35,11 @@ _NEVER = frozenset({"0112", "0115"})  # the requester does not know this transac
 class ReportTo(Settings):
     """Where a requester of storage commitment takes its reports."""
 
-    site: str
+    site: str = Field(examples=["st-marys"])
     """Key of the site it belongs to."""
     ae_title: AETitle
     """The AE title it asks with, one of the site's."""
-    host: str
+    host: str = Field(examples=["10.90.7.2"])
     """Its address."""
     port: Port = 104
     """The port it listens on."""

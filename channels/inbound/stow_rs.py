@@ -39,7 +39,7 @@ class StowRsSettings(Settings):
 
     path: str = Field("/dicomweb", pattern=r"^(/[A-Za-z0-9._~-]+)+$")
     """Where the service is mounted; instances are posted to `studies` below it."""
-    site: str | None = None
+    site: str | None = Field(None, examples=["harbour"])
     """Key of the only site that may use this path; any site of the table when absent."""
     max_request: Size = 64 << 30
     """Largest request body, in bytes; one instance is limited by the engine's own setting."""

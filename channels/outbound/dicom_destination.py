@@ -19,7 +19,7 @@ from engine.model import Acknowledgement, Delivery, Payload
 class DicomSettings(OutboundSettings):
     """Where the peer is and how it is called."""
 
-    host: str = Field(pattern=r"^[A-Za-z0-9._:\-]{1,253}$")
+    host: str = Field(pattern=r"^[A-Za-z0-9._:\-]{1,253}$", examples=["10.90.7.2"])
     """Address or name of the peer."""
     port: Port
     """TCP port of the peer; 104 and 11112 are usual."""

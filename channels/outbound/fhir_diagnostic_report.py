@@ -47,7 +47,7 @@ Authentication = Annotated[
 class Settings(OutboundSettings):
     """A FHIR server that takes reports."""
 
-    url: Url
+    url: Url = Field(examples=["https://fhir.st-marys.example/r4"])
     """Base of the FHIR service, for example https://fhir.example/r4."""
     mode: Literal["upsert", "document", "report"] = "upsert"
     """What the server can do: a transaction with conditional writes, or a plain create of a

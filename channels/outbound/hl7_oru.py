@@ -22,7 +22,7 @@ _NAMESPACE = r"^[^|^~\\&\x00-\x1f]{0,227}$"  # an HD: no delimiters of HL7, whic
 class Settings(OutboundSettings):
     """A RIS, HIS or interface engine that takes ORU messages."""
 
-    host: str = Field(pattern=r"^[A-Za-z0-9._:\-]{1,253}$")
+    host: str = Field(pattern=r"^[A-Za-z0-9._:\-]{1,253}$", examples=["10.90.7.2"])
     """Address or name of the receiver."""
     port: Port
     """TCP port of the receiver; 2575 is registered for HL7."""
@@ -36,11 +36,11 @@ class Settings(OutboundSettings):
     """Field that carries the accession number."""
     sending_application: str = Field("PONS", pattern=_NAMESPACE)
     """MSH-3."""
-    sending_facility: str = Field("", pattern=_NAMESPACE)
+    sending_facility: str = Field("", pattern=_NAMESPACE, examples=["VENDOR"])
     """MSH-4."""
-    receiving_application: str = Field("", pattern=_NAMESPACE)
+    receiving_application: str = Field("", pattern=_NAMESPACE, examples=["RIS"])
     """MSH-5."""
-    receiving_facility: str = Field("", pattern=_NAMESPACE)
+    receiving_facility: str = Field("", pattern=_NAMESPACE, examples=["STM"])
     """MSH-6; the site's key when empty."""
     processing_id: ProcessingId = "P"
     """MSH-11: production, training or debugging."""
@@ -48,7 +48,7 @@ class Settings(OutboundSettings):
     """Whether the PDF report travels in an OBX of type ED."""
     segments: tuple[OptionalSegment, ...] = ("ORC", "NTE")
     """Optional segments to send; without NTE comments travel as observations."""
-    set: dict[str, str] = Field(default_factory=dict)
+    set: dict[str, str] = Field(default_factory=dict, examples=[{"PID-3.4": "STM"}])
     """Fields to set: an address (`OBR-18`, `PID-3.4`) and text with facts in braces."""
 
     @field_validator("segments")

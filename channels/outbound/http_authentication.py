@@ -20,13 +20,15 @@ class NoAuthentication(Settings):
     """Requests carry no credentials."""
 
     type: Literal["none"] = "none"
+    """Nothing is shown."""
 
 
 class Bearer(Settings):
     """Requests carry a bearer token (RFC 6750)."""
 
     type: Literal["bearer"] = "bearer"
-    token: Secret
+    """A token is shown."""
+    token: Secret = Field(examples=[{"env": "STM_FHIR_TOKEN"}])
     """The token."""
 
 
@@ -34,9 +36,10 @@ class Basic(Settings):
     """Requests carry a user name and a password (RFC 7617)."""
 
     type: Literal["basic"] = "basic"
-    username: str = Field(min_length=1, pattern=r"^[^:\x00-\x1f]+$")
+    """Name and password are shown."""
+    username: str = Field(min_length=1, pattern=r"^[^:\x00-\x1f]+$", examples=["pons"])
     """The user name."""
-    password: Secret
+    password: Secret = Field(examples=[{"env": "STM_FHIR_PASSWORD"}])
     """The password."""
 
 

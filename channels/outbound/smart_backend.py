@@ -44,15 +44,20 @@ class SmartBackend(Settings):
     """Requests carry an access token of SMART Backend Services."""
 
     type: Literal["smart_backend"] = "smart_backend"
-    token_url: Url
+    """An access token is asked for and shown."""
+    token_url: Url = Field(examples=["https://auth.st-marys.example/token"])
     """Where tokens are given out; also the audience of our assertion, so written exactly as there."""
-    client_id: str = Field(pattern=_PRINTABLE)
+    client_id: str = Field(pattern=_PRINTABLE, examples=["pons"])
     """How the server knows us."""
-    key: Secret
+    key: Secret = Field(examples=[{"file": "secrets/stm-fhir.pem"}])
     """Our private key in PEM, `file:` only: RSA of 2048 bits or more, or EC P-384."""
-    key_id: str = Field(pattern=_PRINTABLE)
+    key_id: str = Field(pattern=_PRINTABLE, examples=["pons-2026"])
     """`kid` of the key in the key set that the server knows."""
-    scope: str = Field(pattern=r"^[\x21-\x7e]+( [\x21-\x7e]+)*$", max_length=2000)
+    scope: str = Field(
+        pattern=r"^[\x21-\x7e]+( [\x21-\x7e]+)*$",
+        max_length=2000,
+        examples=["system/DiagnosticReport.cus system/Observation.cus"],
+    )
     """What we may do, for example `system/DiagnosticReport.cus`."""
     tls: Tls | None = None
     """TLS towards the token server; that of the destination when absent."""

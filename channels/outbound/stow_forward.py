@@ -6,6 +6,8 @@ for in the server's answer.
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from channels.outbound.http_authentication import Authentication, NoAuthentication, authorization
 from channels.outbound.study_parts import study_payload
 from channels.transport import dicomweb
@@ -17,7 +19,7 @@ from engine.model import Acknowledgement, Delivery, History, Payload, Result, St
 class Settings(OutboundSettings):
     """A DICOMweb server that takes studies."""
 
-    url: Url
+    url: Url = Field(examples=["https://archive.st-marys.example/dicomweb"])
     """Base of the DICOMweb service; `/studies` is appended."""
     tls: Tls | None = None
     """Whom to trust and how we show ourselves; the system's authorities when absent."""

@@ -38,9 +38,9 @@ _SHORTEST_KEY = 24  # bytes; Standard Webhooks asks for 24 to 64
 class Settings(OutboundSettings):
     """An endpoint that takes signed events."""
 
-    url: Url
+    url: Url = Field(examples=["https://his.st-marys.example/hook"])
     """Where events are posted."""
-    secret: Secret
+    secret: Secret = Field(examples=[{"env": "STM_HOOK_SECRET"}])
     """Signing secret, `whsec_` and at least 24 bytes in base64, shared with the receiver."""
     tls: Tls | None = None
     """Whom to trust and how we show ourselves; the system's authorities when absent."""

@@ -21,7 +21,7 @@ from email.utils import parsedate_to_datetime
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from engine.channel import Secret, Tls
 from engine.errors import PonsError, Refused, TryAgain
@@ -48,7 +48,9 @@ def _check_url(value: str) -> str:
     return value
 
 
-Url = Annotated[str, AfterValidator(_check_url)]
+Url = Annotated[
+    str, AfterValidator(_check_url), Field(json_schema_extra={"x-sample": "https://his.st-marys.example"})
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,11 +38,13 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 class CommandSettings(Settings):
     """The block of a `command` processor."""
 
-    command: tuple[str, ...] = Field(min_length=1)
+    command: tuple[str, ...] = Field(min_length=1, examples=[["run-model", "{in}", "{out}"]])
     """Program and arguments; `{in}`, `{out}` and `{job}` become paths. `{{` and `}}` are literal braces."""
     timeout: Duration = 1200.0
     """How long one run may take; then its whole process group is killed."""
-    environment: dict[str, str | Secret] = Field(default_factory=dict)
+    environment: dict[str, str | Secret] = Field(
+        default_factory=dict, examples=[{"MODEL_KEY": {"env": "MODEL_KEY"}, "THREADS": "4"}]
+    )
     """Further environment variables; a value may be a secret by reference."""
     max_output: Size = 256 * 1024**2
     """The most that result.json and its artefacts may take together."""

@@ -36,7 +36,7 @@ _LARGEST_OUTPUT = 64 * 1024 * 1024  # bytes: a report and a bounded picture
 class QualityControlSettings(Settings):
     """The block of a `quality_control` processor."""
 
-    protocol: Path | None = None
+    protocol: Path | None = Field(None, examples=["protocols/dti.yaml"])
     """Protocol file, relative to the table's folder; the packaged `diffusion.yaml` when absent."""
     timeout: Duration = 600.0
     """How long the measuring may take."""
