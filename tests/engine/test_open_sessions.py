@@ -52,9 +52,8 @@ async def engines(
 
 
 def rows(database: PostgresDatabase | SqliteDatabase) -> int:
-    return int(
-        database.read_now(lambda c: c.execute(select(func.count()).select_from(study_holders))).scalar_one()
-    )
+    query = select(func.count()).select_from(study_holders)
+    return int(database.read_now(lambda c: c.execute(query).scalar_one()))
 
 
 async def test_an_association_open_on_one_engine_holds_the_study_open_on_the_other(
