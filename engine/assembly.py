@@ -57,9 +57,12 @@ class Assembly:
         self._policy = policy
         self._on_closed = on_closed
 
+    def take(self, policy: Quiet) -> None:
+        """Another policy, from the next look on."""
+        self._policy = policy
+
     async def run(self) -> None:
         """Look for stable studies until cancelled."""
-        pause = min(1.0, max(0.05, self._policy.stable_after / 4))
         while True:
             try:
                 await self.close_stable()
@@ -67,7 +70,7 @@ class Assembly:
                 logger.warning("the database is away; trying again", extra={"pons": {"reason": str(error)}})
             except Exception:
                 logger.exception("closing stable studies failed; trying again")
-            await asyncio.sleep(pause)
+            await asyncio.sleep(min(1.0, max(0.05, self._policy.stable_after / 4)))
 
     async def close_stable(self) -> int:
         """Close what is stable now; returns how many revisions were closed."""

@@ -4,6 +4,9 @@ Enter: due lanes. Leave: acknowledged, retried or dead deliveries, each attempt 
 destination has its own slots, so one that is slow or dead costs the others nothing; a delivery
 that waits is a row, not a task. A destination takes nothing while it is paused, in maintenance, or
 down but for one probe, and no more than its rate allows; see `engine.store.destinations`.
+
+The destinations are those of the table that runs and may be others at any moment: what is under way ends
+by the channel it began with, and what waits for a destination that is gone waits until it is back.
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 from engine.attempt import Attempts, Destination, UnderWay
@@ -50,7 +55,7 @@ class Dispatch:
         """
         self._database = database
         self._clock = clock
-        self._destinations = destinations
+        self._destinations = dict(destinations)
         self._lease = lease
         self._attempts = Attempts(
             database,
@@ -60,40 +65,58 @@ class Dispatch:
             on_acknowledged=self.wake,
         )
         self._node = node
-        self._wakes = {name: asyncio.Event() for name in destinations}
+        self._wakes = defaultdict[str, asyncio.Event](asyncio.Event)
+        # Even where the table asks nobody to commit any more: what was asked under an earlier one waits.
+        self._ages = _ages(self._destinations)
+        self._changed = asyncio.Event()
         self._draining = False
         self._drained = asyncio.Event()
 
+    def take(self, destinations: Mapping[str, Destination]) -> None:
+        """Deliver by these from now on; one that is the same object goes on as if nothing had happened."""
+        self._destinations = dict(destinations)
+        self._ages.update(_ages(self._destinations))
+        self._changed.set()
+        self.wake()
+
     def wake(self) -> None:
         """A delivery may have been queued or a lane come free."""
-        for event in self._wakes.values():
+        for event in list(self._wakes.values()):
             event.set()
 
     def drain(self) -> None:
         """Claim nothing more; `run` ends when what is under way has ended."""
         self._draining = True
         self._drained.set()
+        self._changed.set()
         self.wake()
 
     async def run(self) -> None:
         """Deliver until drained or cancelled."""
         async with asyncio.TaskGroup() as runners:
-            for name, destination in self._destinations.items():
-                runners.create_task(self._run_destination(name, destination))
-            # Even where the table asks nobody to commit any more: what was asked under an earlier one waits.
-            ages = {
-                name: each.declared.settings.retry.give_up_after for name, each in self._destinations.items()
-            }
-            runners.create_task(ask_again(self._database, self._clock, ages, self._drained, self.wake))
+            runners.create_task(ask_again(self._database, self._clock, self._ages, self._drained, self.wake))
+            running: dict[str, asyncio.Task[None]] = {}
+            while not self._draining:
+                self._changed.clear()
+                for name in self._destinations:
+                    if name not in running or running[name].done():
+                        running[name] = runners.create_task(self._run_destination(name))
+                await self._changed.wait()
 
-    async def _run_destination(self, name: str, destination: Destination) -> None:
-        slots = destination.declared.settings.concurrency
+    async def _run_destination(self, name: str) -> None:
+        """Deliver to one destination for as long as there is a table that has it."""
         under_way: set[asyncio.Task[None]] = set()
         wake = self._wakes[name]
         try:
             while not self._draining:
                 wake.clear()  # before we look: what comes meanwhile is seen at the next look
-                free = slots - len(under_way)
+                destination = self._destinations.get(name)
+                if destination is None:
+                    if not under_way:
+                        return
+                    await wake.wait()
+                    continue
+                free = max(0, destination.declared.settings.concurrency - len(under_way))
                 started, again_at = await self._claim(name, destination, free) if free else ([], None)
                 for one in started:
                     task = asyncio.create_task(self._attempts.make(one))
@@ -144,6 +167,11 @@ class Dispatch:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 await wake.wait()
+
+
+def _ages(destinations: Mapping[str, Destination]) -> dict[str, float]:
+    """Seconds at which each gives a delivery up."""
+    return {name: one.declared.settings.retry.give_up_after for name, one in destinations.items()}
 
 
 async def _ended(tasks: set[asyncio.Task[None]], *, cancel: bool) -> None:

@@ -4,6 +4,10 @@ Enter: a job (one study revision for one processor). Leave: in one transaction, 
 delivery for each destination that wants it. A processor that fails leaves a failure report: a
 result with status *failed* that routes may deliver (`when: {status: [failed]}`), and a hold that a
 person sees. A run for an earlier revision that ends after a later one is not delivered.
+
+A job carries what was decided. It runs by the table that this engine has when the run begins, whatever is
+taken meanwhile; where that lacks what the job names, and another table is active, the job waits for whoever
+has taken that one.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import hashlib
 import logging
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,26 +27,27 @@ from typing import Any
 from sqlalchemy import Connection
 
 from engine.channel import Job, Processor
-from engine.clock import Clock, at
+from engine.clock import Clock
 from engine.config import Table
-from engine.decide import Decider, enqueue_delivery
+from engine.decide import Decider
 from engine.errors import DatabaseUnavailable, ProcessorFailed, TryAgain
-from engine.model import Algorithm, Artefact, Report, Result, ResultStatus, Study
+from engine.model import Algorithm, Artefact, Report, Site, Study
+from engine.result_of_run import record_run
 from engine.retry import next_attempt
-from engine.route import RouteOutcome, Sending, outcome_from_json
+from engine.route import RouteOutcome, outcome_from_json
 from engine.settings import Retry
 from engine.spool import fsync_folder, is_full, write_durably
-from engine.store import identity, studies, work
+from engine.store import identity, studies, table_versions, work
 from engine.store.database import Database, insist
-from engine.study_context import StudyContext, read_context
+from engine.study_context import read_context
 from engine.transform import copy_instances
 
 logger = logging.getLogger("pons.processing")
 
 RETRY = Retry.model_validate({"first": "10s", "give_up_after": "24h"})
 BROKEN_RUNS = 5
+BEHIND = 1.0  # seconds until a job is looked at again that asks for what only the next table has
 FULL_PAUSE = 10.0  # seconds until a job that found no space on the disk is tried again
-DELIVERED_BY_DEFAULT = ("preliminary", "final", "corrected", "retracted")
 
 
 class Processing:
@@ -54,7 +59,7 @@ class Processing:
         clock: Clock,
         table: Table,
         decider: Decider,
-        processors: dict[str, Processor],
+        processors: Mapping[str, Processor],
         *,
         data: Path,
         node: str,
@@ -81,6 +86,11 @@ class Processing:
         self._wake = asyncio.Event()
         self._work.mkdir(mode=0o700, exist_ok=True)
         self._artefacts.mkdir(mode=0o700, exist_ok=True)
+
+    def take(self, table: Table, processors: Mapping[str, Processor]) -> None:
+        """Runs that begin from now on are by this table."""
+        self._table = table
+        self._processors = processors
 
     def wake(self) -> None:
         """A job may have been queued."""
@@ -148,17 +158,22 @@ class Processing:
     async def run_job(self, job: Any) -> None:
         """Run one claimed job to its end and settle it."""
         outcomes = [outcome_from_json(one) for one in job.outcomes]
+        table, processor = self._table, self._processors.get(job.processor)
+        if (processor is None or not _has_all(table, outcomes)) and await self._is_behind(table):
+            again_at = self._clock.now() + BEHIND
+            await self._database.write(lambda c: work.release_job(c, job, again_at))
+            return
         folder = self._work / f"{job.job_id}-{job.fence}"  # never that of a stalled owner
         keeper = asyncio.create_task(self._keep_lease(job))
         try:
-            study = await self._decider.facts(job.study_id, job.revision)
+            study = await self._decider.facts(job.study_id, job.revision, table)
             for earlier in self._work.glob(f"{job.job_id}*"):
                 await asyncio.to_thread(shutil.rmtree, earlier, ignore_errors=True)
             study = await asyncio.to_thread(_lay_out, study, outcomes[0], folder)
             context = await asyncio.to_thread(
-                read_context, study.stored, self._table.sites[study.site], study.revision
+                read_context, study.stored, _site(table, study.site), study.revision
             )
-            report, failed = await self._process(job, study, folder)
+            report, failed = await self._process(job, processor, study, folder)
             if report is None:
                 return
             result_id = await asyncio.to_thread(identity.result_id, job.job_id, report, folder / "out")
@@ -166,12 +181,17 @@ class Processing:
             now = self._clock.now()
             await insist(
                 self._database,
-                lambda c: self._record(c, job, study, context, outcomes, report, result_id, now, failed),
+                lambda c: record_run(c, table, job, study, context, outcomes, report, result_id, now, failed),
             )
             self._on_result()
         finally:
             keeper.cancel()
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    async def _is_behind(self, table: Table) -> bool:
+        """Whether another table is active than the one that this engine has."""
+        active = await self._database.read(table_versions.active)
+        return active is not None and active.version != table.version
 
     async def _keep_lease(self, job: Any) -> None:
         while True:
@@ -180,9 +200,10 @@ class Processing:
             with contextlib.suppress(DatabaseUnavailable):  # it may be back before the lease ends
                 await self._database.write(partial(work.extend_job, job=job, due_at=due))
 
-    async def _process(self, job: Any, study: Study, folder: Path) -> tuple[Report | None, str]:
+    async def _process(
+        self, job: Any, processor: Processor | None, study: Study, folder: Path
+    ) -> tuple[Report | None, str]:
         """The report, and why it is a failure report; no report when the job will run again."""
-        processor = self._processors.get(job.processor)
         try:
             if processor is None:
                 raise ProcessorFailed(f"the table has no processor {job.processor!r} any more")
@@ -236,98 +257,15 @@ class Processing:
         fsync_folder(self._artefacts)
         return report.model_copy(update={"artefacts": tuple(kept)})
 
-    def _record(
-        self,
-        connection: Connection,
-        job: Any,
-        study: Study,
-        context: StudyContext,
-        outcomes: list[RouteOutcome],
-        report: Report,
-        result_id: str,
-        now: float,
-        failed: str,
-    ) -> None:
-        studies.lock(connection, job.study_id)  # of two results at once, one must know of the other
-        if not work.finish_job(connection, job, "failed" if failed else "done", now, detail=failed):
-            return  # another owner took the job over; its result counts
-        previous = work.latest_result(connection, job.study_id, job.lineage)
-        overtaken = previous is not None and previous.study_revision > job.revision
-        result = Result(
-            result_id=result_id,
-            site=study.site,
-            route=outcomes[0].route,
-            status=_status(report, failed, previous.status if previous else None),
-            revision=previous.revision + 1 if previous else 1,
-            supersedes=previous.result_id if previous else None,
-            produced_at=at(now),
-            patient=context.patient,
-            order=context.order,
-            study=context.study,
-            report=report,
-        )
-        if overtaken:
-            return
-        shadow = outcomes[0].shadow
-        work.record_result(
-            connection,
-            result_id=result_id,
-            study_id=job.study_id,
-            study_revision=job.revision,
-            lineage=job.lineage,
-            revision=result.revision,
-            status=result.status.value,
-            supersedes=result.supersedes,
-            shadow=shadow,
-            produced_at=now,
-            document=result.model_dump(mode="json"),
-        )
-        if failed and not shadow:
-            studies.hold(
-                connection, job.study_id, job.revision, f"processor {job.processor} failed: {failed}", now
-            )
-        if not shadow:
-            self._queue_deliveries(connection, job, study, outcomes, result, now)
 
-    def _queue_deliveries(
-        self,
-        connection: Connection,
-        job: Any,
-        study: Study,
-        outcomes: list[RouteOutcome],
-        result: Result,
-        now: float,
-    ) -> None:
-        wanted = _wanted(outcomes, result.status.value)
-        for sending in wanted.values():
-            destination = self._table.outbound.get(sending.to)
-            if destination is None or destination.type.carries != "result":
-                continue
-            enqueue_delivery(
-                connection,
-                now,
-                study=study,
-                study_id=job.study_id,
-                destination=destination,
-                after=[name for name in sending.after if name in wanted],
-                lineage=job.lineage,
-                transform=(),
-                result_id=result.result_id,
-                status=result.status.value,
-            )
+def _has_all(table: Table, outcomes: Sequence[RouteOutcome]) -> bool:
+    """Whether a table has every destination that outcomes name."""
+    return all(sending.to in table.outbound for one in outcomes for sending in one.deliver)
 
 
-def _wanted(outcomes: list[RouteOutcome], status: str) -> dict[str, Sending]:
-    """Who gets a result of this status, each once, whichever of the routes names it first.
-
-    A destination that does not get it is nobody to wait for.
-    """
-    wanted: dict[str, Sending] = {}
-    for outcome in outcomes:
-        for sending in outcome.deliver:
-            if status in (sending.when_status or DELIVERED_BY_DEFAULT):
-                wanted.setdefault(sending.to, sending)
-    return wanted
+def _site(table: Table, key: str) -> Site:
+    """The site of a study; what is known of one that the table has no longer is its key."""
+    return table.sites.get(key) or Site(key=key, name=key, timezone="UTC")
 
 
 def _lay_out(study: Study, outcome: RouteOutcome, folder: Path) -> Study:
@@ -343,14 +281,6 @@ def _lay_out(study: Study, outcome: RouteOutcome, folder: Path) -> Study:
         stored=stored,
         instances=tuple(one for one in study.instances if one.sop_instance_uid in names),
     )
-
-
-def _status(report: Report, failed: str, previous: str | None) -> ResultStatus:
-    if failed:
-        return ResultStatus.FAILED
-    if previous in (ResultStatus.FINAL, ResultStatus.CORRECTED):
-        return ResultStatus.CORRECTED
-    return ResultStatus(report.status)
 
 
 def failure_report(processor: str, failure: str, detail: str) -> Report:

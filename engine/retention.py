@@ -92,12 +92,19 @@ class Retention:
         """The disk is below its watermark: do not wait for the next look."""
         self._wake.set()
 
+    def take(self, policy: Policy) -> None:
+        """Another policy, at once where it differs; a look under way ends by the one it began with."""
+        if policy != self._policy:
+            self._policy = policy
+            self._wake.set()
+
     async def run(self) -> None:
-        """Look every so often, until cancelled; sooner when the disk is low. Ends when there is no policy."""
+        """Look every so often, until cancelled; sooner when the disk is low. Rests without a policy."""
         while True:
             await self.sweep()
-            if not self.configured and self._policy.history is None:
-                return  # that was for what an earlier policy left half done
+            while not self.configured and self._policy.history is None:
+                await self._wake.wait()  # the look was for what an earlier policy left half done
+                self._wake.clear()
             self._wake.clear()
             await asyncio.sleep(min(PAUSE, self._policy.every))
             with contextlib.suppress(TimeoutError):
@@ -106,22 +113,22 @@ class Retention:
 
     async def sweep(self) -> Swept:
         """Remove what may go now; nothing when another engine is at it."""
-        swept = Swept()
+        swept, policy, configured = Swept(), self._policy, self.configured
         async with self._alone() as alone:
             if alone:
                 await self._finish_leftovers()
                 now = self._clock.now()
-                if self._policy.keep is not None:
-                    async for _ in self._removing(now - self._policy.keep, OLD, swept):
+                if policy.keep is not None:
+                    async for _ in self._removing(now - policy.keep, OLD, swept):
                         pass
-                if self._policy.max_size is not None:
-                    await self._shrink(self._policy.max_size, now, swept)
-                if self.configured and self._low():
+                if policy.max_size is not None:
+                    await self._shrink(policy.max_size, now, swept)
+                if configured and self._low():
                     async for _ in self._removing(now, LOW, swept):
                         if not self._low():
                             break
-                if self._policy.history is not None:
-                    await self._forget(now - self._policy.history, swept)
+                if policy.history is not None:
+                    await self._forget(now - policy.history, swept)
         if swept.studies or swept.forgotten:
             logger.info(
                 "finished studies removed",
