@@ -91,7 +91,7 @@ def _queue_deliveries(
     result: Result,
     now: float,
 ) -> None:
-    wanted = _wanted(outcomes, result.status.value)
+    wanted = wanted_of(outcomes, result.status.value)
     for sending in wanted.values():
         destination = table.outbound.get(sending.to)
         if destination is None:
@@ -114,7 +114,7 @@ def _queue_deliveries(
         )
 
 
-def _wanted(outcomes: list[RouteOutcome], status: str) -> dict[str, Sending]:
+def wanted_of(outcomes: list[RouteOutcome], status: str) -> dict[str, Sending]:
     """Who gets a result of this status, each once, whichever of the routes names it first.
 
     A destination that does not get it is nobody to wait for.
