@@ -10,19 +10,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
-from engine import part10
 from engine.channel import OutboundType
-from engine.clock import Clock, at
+from engine.clock import Clock
 from engine.config import Declared, Table
 from engine.errors import DatabaseUnavailable
-from engine.model import InstanceFacts, StoredInstance, Study
+from engine.model import Study
 from engine.order import order_key
+from engine.recorded_study import recorded_study
 from engine.route import Decision, RouteOutcome, decide, decision_to_json, outcome_to_json
 from engine.spool import Spool
 from engine.store import identity, lanes, studies, work
@@ -117,48 +115,8 @@ class Decider:
         asking = table or self._table
         row = await self._database.read(lambda c: studies.study(c, study_id))
         members = await self._database.read(lambda c: studies.members(c, study_id, revision))
-        return await asyncio.to_thread(self._study, asking, row, members, revision)
-
-    def _study(self, table: Table, row: Any, members: Sequence[Any], revision: int) -> Study:
-        wanted = table.keywords()
-        facts, stored = [], []
-        for member in members:
-            path = self._spool.path(member.path)
-            attributes = member.attributes
-            if not wanted <= attributes.keys():  # the table asks more than it did at arrival
-                attributes = part10.inspect(path, sorted(wanted)).attributes
-            facts.append(
-                InstanceFacts(
-                    series_instance_uid=member.series_instance_uid,
-                    sop_instance_uid=member.sop_instance_uid,
-                    sop_class_uid=member.sop_class_uid,
-                    transfer_syntax_uid=member.transfer_syntax_uid,
-                    attributes=attributes,
-                )
-            )
-            stored.append(
-                StoredInstance(
-                    series_instance_uid=member.series_instance_uid,
-                    sop_instance_uid=member.sop_instance_uid,
-                    sop_class_uid=member.sop_class_uid,
-                    transfer_syntax_uid=member.transfer_syntax_uid,
-                    path=path,
-                    sha256=member.sha256,
-                )
-            )
-        site = table.sites.get(row.site)
-        zone = ZoneInfo(site.timezone) if site else None
-        received: datetime = at(row.last_at).astimezone(zone)
-        return Study(
-            site=row.site,
-            study_instance_uid=row.study_instance_uid,
-            revision=revision,
-            inbound=row.inbound,
-            calling_ae_title=row.calling_ae_title,
-            called_ae_title=row.called_ae_title,
-            received_at=received,
-            instances=tuple(facts),
-            stored=tuple(stored),
+        return await asyncio.to_thread(
+            recorded_study, row, members, revision, asking.keywords(), asking.sites, self._spool.path
         )
 
 
