@@ -7,10 +7,12 @@ register and keys that `wg` keeps. A destination is inside a tunnel when its hos
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
+from engine.clock import at
 from engine.errors import PonsError
 from engine.model import Site
 from engine.table import Table
@@ -98,19 +100,36 @@ def kit(table: Table, folder: TunnelFolder, register: Register, site: Site, priv
     )
 
 
-def disagreements(table: Table, register: Register) -> Iterator[tuple[str, str]]:
-    """Sites on which the table and the register do not agree, and how."""
-    return disagreements_between(table.sites, register)
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """A site on which table and register do not agree, and what to do."""
+
+    site: str
+    why: str
+    mistaken: bool = False
+    """Whether one hospital would be taken for another."""
 
 
-def disagreements_between(sites: Mapping[str, Site], register: Register) -> Iterator[tuple[str, str]]:
-    """The same for the sites of a table that is still being read."""
-    known = {entry.site: entry for entry in register.standing()}
+def disagreements(sites: Mapping[str, Site], register: Register) -> Iterator[Disagreement]:
+    """Every site of which the table says one thing and the register another."""
+    standing = {entry.site: entry for entry in register.standing()}
+    holders = {entry.ipv4: entry.site for entry in standing.values()}
+    revoked = {entry.site: entry for entry in register.sites if entry.state == "revoked"}
     for key, site in sites.items():
-        entry = known.pop(key, None)
-        if site.tunnel and entry is None:
-            yield key, f"has tunnel address {site.tunnel} and no tunnel; run `pons site add {key}`"
+        entry = standing.get(key)
+        holder = holders.get(site.tunnel, key)
+        own = f"write `tunnel: {entry.ipv4}`" if entry else f"run `pons site add {key}`"
+        if holder != key:
+            yield Disagreement(key, f"address {site.tunnel} was given to site {holder}; {own}", mistaken=True)
         elif entry is not None and site.tunnel != entry.ipv4:
-            yield key, f"has the tunnel of address {entry.ipv4}; write `tunnel: {entry.ipv4}`"
-    for key in known:
-        yield key, f"has a tunnel and is not in the table; add it, or run `pons site revoke {key}`"
+            yield Disagreement(key, f"has the tunnel of address {entry.ipv4}; {own}")
+        elif entry is None and site.tunnel and key in revoked:
+            day = at(revoked[key].since).date().isoformat()
+            remedy = f"remove it from the table, or run `pons site add {key}` for another address"
+            yield Disagreement(key, f"its tunnel was revoked on {day}; {remedy}")
+        elif entry is None and site.tunnel:
+            yield Disagreement(key, f"has tunnel address {site.tunnel} and no tunnel; {own}")
+    for key in standing:
+        if key not in sites:
+            remedy = f"add it, or run `pons site revoke {key} --yes`"
+            yield Disagreement(key, f"has a tunnel and is not in the table; {remedy}")

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 
 from engine.finding import Location
 from engine.reading import Reading
-from engine.tunnel import called_of, disagreements_between, parsed
+from engine.tunnel import called_of, disagreements, parsed
 from wg.register import RegisterError
 from wg.store import TunnelFolder
 
@@ -31,10 +31,12 @@ def check_register(reading: Reading) -> None:
     except (RegisterError, OSError) as error:
         reading.complain(("tunnel",), str(error), "register-disagrees")
         return
-    for site, why in disagreements_between(reading.sites, register):
-        location: Location = ("sites", site) if site in reading.sites else ("sites",)
-        message = why if site in reading.sites else f"site {site} {why}"
-        reading.warn(location, message, "register-disagrees")
+    for one in disagreements(reading.sites, register):
+        if one.site not in reading.sites:
+            reading.warn(("sites",), f"site {one.site} {one.why}", "register-disagrees")
+            continue
+        tell = reading.complain if one.mistaken else reading.warn
+        tell(("sites", one.site, "tunnel"), one.why, "register-disagrees")
 
 
 def _check_addresses(reading: Reading) -> None:

@@ -48,25 +48,46 @@ def checked_key(text: str) -> str:
     return base64.standard_b64encode(raw).decode()
 
 
-def write_secret(path: Path, text: str) -> None:
-    """A secret in a file that nobody else can read, whole or not at all, durable."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+def write_secret(path: Path, text: str, *, durable: bool = True) -> None:
+    """A secret in a file that nobody else can read, whole or not at all, durable unless told otherwise."""
+    make_private_folder(path.parent)
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "w") as file:
+            give_to_owner_of(path.parent, descriptor)
             file.write(text + "\n")
             file.flush()
-            os.fsync(descriptor)
+            if durable:
+                os.fsync(descriptor)
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+    if not durable:
+        return
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def make_private_folder(folder: Path) -> None:
+    """A folder of mode 0700 that belongs to whom the folder above belongs; left as it is where it stands."""
+    if folder.exists():
+        return
+    make_private_folder(folder.parent)
+    folder.mkdir(exist_ok=True, mode=0o700)
+    give_to_owner_of(folder.parent, folder)
+
+
+def give_to_owner_of(folder: Path, made: int | Path) -> None:
+    """Hand what root has made over to the owner of the folder: an operator's `sudo` must not shut the
+    services out of their own files. Does nothing for anybody but root."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.chown(made, owner.st_uid, owner.st_gid)
 
 
 def read_secret(path: Path) -> str:

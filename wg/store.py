@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from wg.block import Block
-from wg.key import make_preshared_key, make_private_key, public_key, read_secret, write_secret
+from wg.key import (
+    give_to_owner_of,
+    make_preshared_key,
+    make_private_folder,
+    make_private_key,
+    public_key,
+    read_secret,
+    write_secret,
+)
 from wg.register import Register, RegisterError, SiteTunnel
 
 VERSION = 1
@@ -27,11 +35,12 @@ class TunnelFolder:
 
     def __init__(self, folder: Path, block: Block) -> None:
         self.folder = folder
+        self.file = folder / "register.json"
         self._block = block
 
     def load(self) -> Register:
         """The register as it is; an empty one before the first change."""
-        file = self.folder / "register.json"
+        file = self.file
         if not file.exists():
             return Register(self._block)
         try:
@@ -51,7 +60,10 @@ class TunnelFolder:
         return Register(self._block, sites)
 
     def change(self, work: Callable[[Register], tuple[Register, Any]]) -> Any:
-        """Change the register while nobody else does; returns what ``work`` gives beside it."""
+        """Change the register while nobody else does; returns what ``work`` gives beside it.
+
+        ``work`` asks this folder for nothing: it would wait for itself.
+        """
         with self._locked():
             register, value = work(self.load())
             document = {
@@ -60,7 +72,7 @@ class TunnelFolder:
                 "ipv6": str(register.block.ipv6),
                 "sites": [asdict(one) for one in register.sites],
             }
-            write_secret(self.folder / "register.json", json.dumps(document, indent=1))
+            write_secret(self.file, json.dumps(document, indent=1))
         return value
 
     def hub_private_key(self) -> str:
@@ -80,7 +92,9 @@ class TunnelFolder:
         """The preshared key of a site, made at the first call."""
         file = self._preshared(site)
         if not file.exists():
-            write_secret(file, make_preshared_key())
+            with self._locked():
+                if not file.exists():
+                    write_secret(file, make_preshared_key())
         return read_secret(file)
 
     def preshared_keys(self, register: Register) -> dict[str, str]:
@@ -96,7 +110,8 @@ class TunnelFolder:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private_folder(self.folder)
         with (self.folder / "lock").open("a") as lock:
+            give_to_owner_of(self.folder, lock.fileno())
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

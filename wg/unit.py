@@ -2,12 +2,13 @@
 
 Enter: where the program and the table are, whom they run as. Leave: two unit files. The tunnel's process
 keeps the interface as the register says and writes down what it sees; it may change the network and do
-nothing else. The engine may do nothing but serve, on ports above 1023 or with the one right to bind below.
+nothing else. The engine has no right at all: it serves on ports above 1023.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./@:-]+")
@@ -34,9 +35,14 @@ UMask=0077
 """
 
 
-def render_engine_unit(program: Path, table: Path, data: Path, user: str) -> str:
-    """`pons.service`."""
-    program_, table_, data_, user_ = (_checked(str(one)) for one in (program, table, data, user))
+def render_engine_unit(program: Path, table: Path, writable: Sequence[Path], user: str) -> str:
+    """`pons.service`.
+
+    Args:
+        writable: the data folder, and the tunnels' folder, in which it enrols sites.
+    """
+    program_, table_, user_ = (_checked(str(one)) for one in (program, table, user))
+    writable_ = " ".join(_checked(str(one)) for one in writable)
     return f"""\
 [Unit]
 Description=Pons integration engine
@@ -52,9 +58,9 @@ KillSignal=SIGTERM
 TimeoutStopSec=60
 Restart=on-failure
 RestartSec=2
-ReadWritePaths={data_}
-AmbientCapabilities=CAP_NET_BIND_SERVICE
-CapabilityBoundingSet=CAP_NET_BIND_SERVICE
+ReadWritePaths={writable_}
+AmbientCapabilities=
+CapabilityBoundingSet=
 RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
 {_SEALED.format(private_devices="yes")}
 [Install]
@@ -78,6 +84,8 @@ User={user_}
 WorkingDirectory={Path(table_).parent}
 ExecStart={program_} tunnel watch --table {table_}
 ExecStopPost=-{program_} tunnel save --table {table_}
+# The interface outlives this process, and so must a wireguard-go that holds it.
+KillMode=process
 TimeoutStopSec=30
 Restart=always
 RestartSec=2

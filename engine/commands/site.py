@@ -70,10 +70,7 @@ def enrol_site(
 ) -> None:
     """Take a site's public key that its people sent; where it has one, the new one replaces it in time."""
     loaded = load(table, surroundings=False)
-    _standing(loaded, site)
-    entry, token = _admit(loaded, site, None)
-    with _refusals():
-        entry = folder_of(loaded).change(lambda known: enrol(known, token, key, time.time()))
+    entry = _take_key(loaded, site, key)
     _audit(loaded, "tunnel key taken", entry)
     again = "; it takes over at its first handshake" if entry.next_public_key else ""
     typer.echo(f"site {site} is enrolled{again}")
@@ -95,7 +92,7 @@ def list_sites(table: TablePath = Path("routes.yaml"), as_json: AsJson = False) 
     loaded = load(table, surroundings=False)
     with _refusals():
         known = folder_of(loaded).load()
-    wrong = dict(disagreements(loaded, known))
+    wrong = {one.site: one.why for one in disagreements(loaded.sites, known)}
     rows = [{**_told(entry), "remark": wrong.pop(entry.site, "")} for entry in known.standing()]
     empty = dict.fromkeys(_told(SiteTunnel("", "0.0.0.0", "", 0.0)), "")  # noqa: S104 no address
     rows += [{**empty, "site": site, "state": "missing", "remark": why} for site, why in wrong.items()]
@@ -116,20 +113,15 @@ def export_kit(
     if declared is None:
         raise PonsError(f"no site {site} in the table; add it under sites: first")
     entry = _standing(loaded, site)
-    private = ""
     if out.exists():
         raise PonsError(f"{out}: is there already; name a new folder")
-    if with_private_key:
-        private = make_private_key()
-        _, token = _admit(loaded, site, None)
-        with _refusals():
-            entry = folder_of(loaded).change(
-                lambda known: enrol(known, token, public_key(private), time.time())
-            )
-        _audit(loaded, "tunnel key made for the site", entry)
+    private = make_private_key() if with_private_key else ""
     with _refusals():
         folder = folder_of(loaded)
         files = kit(loaded, folder, folder.load(), declared, private).files
+    if private:
+        entry = _take_key(loaded, site, public_key(private))
+        _audit(loaded, "tunnel key made for the site", entry)
     out.mkdir(parents=True, mode=0o700)
     for name, content in files.items():
         write_secret(out / name, content.decode().removesuffix("\n"))
@@ -163,15 +155,28 @@ def revoke_site(site: SiteKey, yes: Yes = False, table: TablePath = Path("routes
     )
 
 
-def _admit(table: Table, site: str, action: str | None) -> tuple[SiteTunnel, str]:
+def _take_key(table: Table, site: str, key: str) -> SiteTunnel:
+    """Enrol a site by its people's word; a key that is none leaves everything as it was."""
+
+    def work(known: Register) -> tuple[Register, SiteTunnel]:
+        known.site(site)  # or say that it has none
+        now = time.time()
+        invited, _, token = admit(known, site, now)
+        return enrol(invited, token, key, now)
+
+    with _refusals():
+        entry: SiteTunnel = folder_of(table).change(work)
+    return entry
+
+
+def _admit(table: Table, site: str, action: str) -> tuple[SiteTunnel, str]:
     def work(known: Register) -> tuple[Register, tuple[SiteTunnel, str]]:
         changed, entry, token = admit(known, site, time.time())
         return changed, (entry, token)
 
     with _refusals():
         entry, token = folder_of(table).change(work)
-    if action is not None:
-        _audit(table, action, entry)
+    _audit(table, action, entry)
     return entry, token
 
 

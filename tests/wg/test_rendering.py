@@ -51,7 +51,10 @@ RENDERED: dict[str, Callable[[], str]] = {
         make_kit(SITE, BLOCK, HUB, PSK, FORWARDS, site_name="St. Mary's").files["README.txt"].decode()
     ),
     "pons.service": lambda: render_engine_unit(
-        Path("/usr/lib/pons/bin/pons"), Path("/etc/pons/routes.yaml"), Path("/var/lib/pons"), "pons"
+        Path("/usr/lib/pons/bin/pons"),
+        Path("/etc/pons/routes.yaml"),
+        (Path("/var/lib/pons"), Path("/var/lib/pons/tunnel")),
+        "pons",
     ),
     "pons-tunnel.service": lambda: render_tunnel_unit(
         Path("/usr/lib/pons/bin/pons"), Path("/etc/pons/routes.yaml"), Path("/var/lib/pons/tunnel"), "pons"
@@ -160,7 +163,7 @@ def test_what_is_no_forward_is_refused(target: str) -> None:
 @pytest.mark.parametrize("path", ["/srv/pons;reboot", "/srv/pons\nUser=root", "/srv/%h"])
 def test_a_path_that_means_something_to_systemd_makes_no_unit(path: str) -> None:
     with pytest.raises(ValueError, match="in a unit"):
-        render_engine_unit(Path(path), Path("/etc/pons/routes.yaml"), Path("/var/lib/pons"), "pons")
+        render_engine_unit(Path(path), Path("/etc/pons/routes.yaml"), (Path("/var/lib/pons"),), "pons")
 
 
 def test_a_forward_keeps_its_port() -> None:
