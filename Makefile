@@ -6,6 +6,7 @@
 #   make check         format, lint, types, import contracts, every routing table and its own tests
 #   make bench NAME=…  one benchmark                               ARGS="--short" goes to it
 #   make peers         the programs of other makers that the tests talk to
+#   make docs          the reference of the table and its schemas, from the models
 #   make venv          only the virtual environment
 #   make clean         remove everything that the targets above made
 
@@ -19,7 +20,7 @@ TABLES := $(wildcard routes.yaml examples/*/routes.yaml)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench peers venv clean
+.PHONY: help demo run test check bench peers docs venv clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -59,6 +60,9 @@ bench: $(STAMP)
 
 peers:
 	@.ci/peers.sh
+
+docs: $(STAMP)
+	@$(BIN)/pons schema --write docs/reference
 
 clean:
 	rm -rf $(VENV) demo data bench/out tests/peers/node_modules *.egg-info

@@ -15,7 +15,7 @@ from engine.catalog import Catalog, Kind
 from engine.document import MAPPINGS, SEQUENCES
 from engine.errors import ConfigurationError
 from engine.model import Report, Result
-from engine.schema_fields import Definitions, definitions_of, exemplify
+from engine.schema_fields import Definitions, definitions_of, exemplify, without_marks
 from engine.schema_predicates import predicate_definitions
 from engine.sections import NAME, TableSettings
 
@@ -36,6 +36,11 @@ def result_schema() -> dict[str, Any]:
 
 def table_schema(catalog: Catalog) -> dict[str, Any]:
     """A routing table, with the settings of every type that is installed and can be loaded."""
+    return without_marks(marked_table_schema(catalog))
+
+
+def marked_table_schema(catalog: Catalog) -> dict[str, Any]:
+    """The same with the marks of `engine.schema_fields`: `x-kind` says what a text or number stands for."""
     known = [
         (section, kind, name, model)
         for section, kind in SECTIONS

@@ -20,19 +20,23 @@ from engine.settings import duration_text, size_text
 Definitions = dict[str, dict[str, Any]]
 
 _WRITTEN = {"duration": duration_text, "size": size_text}
-_OWN_KEYS = ("x-sample", "x-written")
+_OWN_KEYS = ("x-sample", "x-kind")
 _DEEPEST = 4  # a block in a block in a block; what is deeper is shown where it is defined
 
 
 class _AsWritten(GenerateJsonSchema):
     """Defaults become what an operator would type; whole blocks tell theirs field by field."""
 
+    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
+        """Everything keeps the order it is written in."""
+        return value
+
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         found = super().default_schema(schema)
         default = schema.get("default")
         if isinstance(default, BaseModel) or default == ():
             return {key: value for key, value in found.items() if key != "default"}
-        written = _WRITTEN.get(str(found.get("x-written")))
+        written = _WRITTEN.get(str(found.get("x-kind")))
         if written is not None and isinstance(default, int | float):
             found["default"] = written(default)
         return found
@@ -49,16 +53,13 @@ def definitions_of(models: Sequence[type[BaseModel]]) -> tuple[dict[type[BaseMod
 
 
 def exemplify(definitions: Definitions) -> None:
-    """Give every field an example, in place, and take out the marks of this module."""
+    """Give every field an example, in place."""
     for one in definitions.values():
         for field in one.get("properties", {}).values():
             if not field.get("examples") and "const" not in field:
                 found = example_of(field, definitions)
                 if found is not None:
                     field["examples"] = [found]
-    for part in _every(definitions):
-        for key in _OWN_KEYS:
-            part.pop(key, None)
 
 
 def example_of(field: dict[str, Any], definitions: Definitions, depth: int = 0) -> Any:
@@ -93,6 +94,14 @@ def _composed(block: dict[str, Any], definitions: Definitions, depth: int) -> An
     names = block.get("required") or block["properties"]
     found = {name: example_of(block["properties"][name], definitions, depth + 1) for name in names}
     return {name: value for name, value in found.items() if value is not None} or None
+
+
+def without_marks(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema, its `x-` marks taken out in place: they are for this house, not for editors."""
+    for part in _every(schema):
+        for key in _OWN_KEYS:
+            part.pop(key, None)
+    return schema
 
 
 def _every(schema: Any) -> Iterator[dict[str, Any]]:

@@ -192,11 +192,11 @@ class Assembly(Settings):
 class Retention(Settings):
     """`retention:` how long finished studies stay; nothing undelivered, held or under way is ever removed."""
 
-    keep: Duration | None = None
+    keep: Duration | None = Field(None, examples=["90d"])
     """Age of its last event at which a finished study's files are removed; never when absent."""
-    max_size: Size | None = None
+    max_size: Size | None = Field(None, examples=["2TB"])
     """Size of all instances above which the oldest finished studies go before their time."""
-    history: Duration | None = None
+    history: Duration | None = Field(None, examples=["730d"])
     """Age at which the records of a removed study go too (the audit trail stays); never when absent."""
     every: Duration = 300.0
     """How often the engine looks for what may be removed."""
@@ -346,14 +346,30 @@ class RouteSettings(Settings):
 class ExpectSettings(Settings):
     """`expect:` of a test."""
 
-    routes: tuple[str, ...] = Field(examples=[["brain dti"]])
+    routes: tuple[str, ...] | None = Field(None, examples=[["brain dti"]])
     """Names of the routes that fire, in file order; a shadow route need not be named."""
     shadow: tuple[str, ...] | None = Field(None, examples=[["candidate model"]])
     """Names of all shadow routes that fire."""
     deliver: tuple[str, ...] | None = Field(None, examples=[["stm-pacs", "stm-ris"]])
     """Destinations that get something, each once, in order."""
     held: str | None = Field(None, examples=["no route matched"])
-    """The reason with which the study is held."""
+    """The one reason with which the study is held."""
+    holds: tuple[str, ...] | None = Field(None, examples=[[]])
+    """All reasons with which the study is held; `[]` when it is not."""
+    transformed: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, examples=[{"dti-qc": {"BodyPartExamined": "BRAIN", "PatientComments": "absent"}}]
+    )
+    """By destination or processor, attributes of what it gets after the edits of its route."""
+    rendered: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, examples=[{"stm-ris": {"PID-3.1": "4711", "OBX-5": {"matches": "passed"}}}]
+    )
+    """By destination, fields of what it is sent: `OBX-5`, `identifier.0.value`, a DICOM keyword."""
+
+    @model_validator(mode="after")
+    def _expects_something(self) -> ExpectSettings:
+        if not self.model_fields_set:
+            raise ValueError("expects nothing; give it routes, deliver, held, or another outcome")
+        return self
 
 
 class TestSettings(Settings):

@@ -24,15 +24,16 @@ from pydantic import (
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_FEWEST = {"d": 7, "h": 1, "m": 2, "s": 1}  # as people say it: 72h, 60s
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)i?B?")
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*([smhd])")
 _POWERS = {"": 0, "k": 1, "M": 2, "G": 3, "T": 4}
-# As schemas for editors; `x-sample` and `x-written` are for `engine.schema_fields`.
+# As schemas for editors; `x-sample` and `x-kind` are for `engine.schema_fields`.
 _DURATION_SCHEMA = {
     "type": "string",
     "pattern": r"^\s*(\d+(\.\d+)?\s*(ms|s|m|h|d)\s*)+$",
     "x-sample": "30s",
-    "x-written": "duration",
+    "x-kind": "duration",
 }
 _SIZE_SCHEMA = {
     "anyOf": [
@@ -40,9 +41,14 @@ _SIZE_SCHEMA = {
         {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*[kMGT]?i?B?\s*$"},
     ],
     "x-sample": "64MB",
-    "x-written": "size",
+    "x-kind": "size",
 }
-_RATE_SCHEMA = {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*/\s*[smhd]\s*$", "x-sample": "10/s"}
+_RATE_SCHEMA = {
+    "type": "string",
+    "pattern": r"^\s*\d+(\.\d+)?\s*/\s*[smhd]\s*$",
+    "x-kind": "rate",
+    "x-sample": "10/s",
+}
 
 
 class Settings(BaseModel):
@@ -74,7 +80,7 @@ def duration_text(seconds: float) -> str:
     """A duration as an operator writes it: `45m` for 2700.0, `72h`, `250ms`."""
     for unit in ("d", "h", "m", "s"):
         whole = seconds / _UNITS[unit]
-        if whole == int(whole) and (unit != "d" or whole >= 7):
+        if whole == int(whole) and whole >= _FEWEST[unit]:
             return f"{int(whole)}{unit}"
     return f"{round(seconds * 1000)}ms"
 
@@ -104,11 +110,17 @@ def _check_host_port(value: str) -> str:
 
 Duration = Annotated[float, BeforeValidator(parse_duration), WithJsonSchema(_DURATION_SCHEMA)]
 Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
-AETitle = Annotated[str, AfterValidator(_check_ae_title), Field(json_schema_extra={"x-sample": "STM_PACS"})]
-HostPort = Annotated[
-    str, AfterValidator(_check_host_port), Field(json_schema_extra={"x-sample": "127.0.0.1:8080"})
+AETitle = Annotated[
+    str,
+    AfterValidator(_check_ae_title),
+    Field(json_schema_extra={"x-kind": "AE title", "x-sample": "STM_PACS"}),
 ]
-Port = Annotated[int, Field(ge=1, le=65535, json_schema_extra={"x-sample": 104})]
+HostPort = Annotated[
+    str,
+    AfterValidator(_check_host_port),
+    Field(json_schema_extra={"x-kind": "HOST:PORT", "x-sample": "127.0.0.1:8080"}),
+]
+Port = Annotated[int, Field(ge=1, le=65535, json_schema_extra={"x-kind": "port", "x-sample": 104})]
 
 
 class Secret(Settings):

@@ -24,7 +24,7 @@ class Settings(OutboundSettings):
 
     host: str = Field(pattern=r"^[A-Za-z0-9._:\-]{1,253}$", examples=["10.90.7.2"])
     """Address or name of the receiver."""
-    port: Port
+    port: Port = Field(examples=[2575])
     """TCP port of the receiver; 2575 is registered for HL7."""
     tls: Tls | None = None
     """TLS towards the receiver; plain MLLP when absent, for use inside a tunnel."""

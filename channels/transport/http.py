@@ -49,7 +49,9 @@ def _check_url(value: str) -> str:
 
 
 Url = Annotated[
-    str, AfterValidator(_check_url), Field(json_schema_extra={"x-sample": "https://his.st-marys.example"})
+    str,
+    AfterValidator(_check_url),
+    Field(json_schema_extra={"x-kind": "URL", "x-sample": "https://his.st-marys.example"}),
 ]
 
 
