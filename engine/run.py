@@ -188,7 +188,7 @@ async def _assembled(
     mounted = [route for c in channels.values() if isinstance(c, Mounted) for route in c.routes(intake)]
     mounted += doors
     if table.tunnel is not None:
-        mounted.append(EnrolmentDoor(table, database, clock).route())
+        mounted.append(EnrolmentDoor(table, database, clock, intake.strangers).route())
     holders = {name: d.channel for name, d in destinations.items() if isinstance(d.channel, HoldsKeys)}
     mounted.append(key_set_route(holders))
     listeners: list[Any] = [c for c in channels.values() if not isinstance(c, Mounted)]
