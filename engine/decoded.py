@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
 from engine.character_set import Repertoire
-from engine.element_value import LOCALISED, value_of
+from engine.element_value import BULK, LOCALISED, value_of
 
 
 def repertoire_of(dataset: Dataset, inherited: Repertoire | None = None) -> Repertoire:
@@ -49,5 +49,15 @@ def turn_into_utf8(dataset: Dataset) -> None:
     """Make a data set one that can hold any text, in place; what it says stays the same."""
     repertoire = repertoire_of(dataset)
     for tag in list(dataset.keys()):
+        raw = dataset.get_item(tag, keep_deferred=True)
+        if isinstance(raw, RawDataElement) and raw.value is None and _is_bulk(raw):
+            continue  # it is no text, and too large to be read for that
         dataset[tag] = decoded(dataset, tag, repertoire)
     dataset.SpecificCharacterSet = "ISO_IR 192"
+
+
+def _is_bulk(raw: RawDataElement) -> bool:
+    vr = raw.VR or "UN"
+    if vr == "UN" and dictionary_has_tag(raw.tag):
+        vr = dictionary_VR(raw.tag)
+    return vr in BULK

@@ -17,7 +17,8 @@
     ├── Refused                 the peer will never take this payload; it becomes a dead letter
     │     .pause                True when the peer wants nothing more at all (410 Gone): the way is paused
     │     .stored               the identifiers of the parts that the peer has taken all the same
-    └── ProcessorFailed         a processor ended with a failure that a retry would not cure
+    ├── ProcessorFailed         a processor ended with a failure that a retry would not cure
+    └── TransformFailed         an edit of `transform:` cannot be made; nothing of it was sent
 
 What an outbound channel raises outside this tree counts as TryAgain and is logged as a defect.
 Messages are lower case, say where, what and what to do, and never carry patient data: they end
@@ -119,3 +120,7 @@ class ProcessorFailed(PonsError):
     def __init__(self, message: str, *, detail: str = "") -> None:
         super().__init__(message)
         self.detail = detail
+
+
+class TransformFailed(PonsError):
+    """An edit of `transform:` cannot be made on what came; the message names attributes, never values."""

@@ -47,19 +47,12 @@ class StudyContext:
 
 def read_context(stored: Sequence[StoredInstance], site: Site, revision: int) -> StudyContext:
     """Read the clinical facts; blocks for one file. ``stored`` must not be empty."""
-    header = read_header(stored[0].path)
-    return StudyContext(
-        patient=_patient(header, site),
-        order=_order(header),
-        study=StudyReference(
-            study_instance_uid=_text(header, "StudyInstanceUID"),
-            revision=revision,
-            study_id=_text(header, "StudyID"),
-            description=_text(header, "StudyDescription"),
-            started_at=_started_at(header),
-            timezone=site.timezone,
-            modalities=(_text(header, "Modality"),) if _text(header, "Modality") else (),
-            instances=tuple(
+    found = context_of_header(read_header(stored[0].path), site.issuer_of_patient_id)
+    study = found.study.model_copy(
+        update={
+            "revision": revision,
+            "timezone": site.timezone,
+            "instances": tuple(
                 InstanceReference(
                     series_instance_uid=one.series_instance_uid,
                     sop_class_uid=one.sop_class_uid,
@@ -67,6 +60,26 @@ def read_context(stored: Sequence[StoredInstance], site: Site, revision: int) ->
                 )
                 for one in stored
             ),
+        }
+    )
+    return StudyContext(found.patient, found.order, study)
+
+
+def context_of_header(header: Dataset, issuer: Issuer) -> StudyContext:
+    """What a header says; of the study revision, its zone and its instances it says nothing.
+
+    Args:
+        issuer: of the patient's identifier where the header names none.
+    """
+    return StudyContext(
+        patient=_patient(header, issuer),
+        order=_order(header),
+        study=StudyReference(
+            study_instance_uid=_text(header, "StudyInstanceUID"),
+            study_id=_text(header, "StudyID"),
+            description=_text(header, "StudyDescription"),
+            started_at=_started_at(header),
+            modalities=(_text(header, "Modality"),) if _text(header, "Modality") else (),
             header=header.to_json_dict(),
         ),
     )
@@ -107,14 +120,14 @@ def _text(header: Dataset, keyword: str) -> str:
     return str(value).strip()
 
 
-def _patient(header: Dataset, site: Site) -> Patient:
+def _patient(header: Dataset, default: Issuer) -> Patient:
     qualifiers = header.get("IssuerOfPatientIDQualifiersSequence") or []
     oid = _text(qualifiers[0], "UniversalEntityID") if qualifiers else ""
     issuer = Issuer(namespace=_text(header, "IssuerOfPatientID"), oid=oid)
     sex = _text(header, "PatientSex").upper()
     return Patient(
         patient_id=_text(header, "PatientID"),
-        issuer=issuer if issuer.namespace or issuer.oid else site.issuer_of_patient_id,
+        issuer=issuer if issuer.namespace or issuer.oid else default,
         name=PersonName.parse(_text(header, "PatientName")),
         birth_date=_date(header, "PatientBirthDate"),
         sex=cast(Literal["M", "F", "O"], sex) if sex in ("M", "F", "O") else "",
