@@ -2,12 +2,13 @@
 
 A channel's life. At start the engine reads ``CHANNEL`` from the entry points ``pons.inbound`` and
 ``pons.outbound``, validates the block of the table against its ``settings`` model, and builds the
-channel once. An *inbound* channel that owns a socket is entered (`listening`): when `__aenter__`
-returns the socket is bound, when `__aexit__` returns it is quiet. One that lives in the ASGI app
-hands over its `routes` once. For each instance it asks the intake for a landing, writes the bytes
-as they come, and calls `accept`; only when that returns may it answer success. When the
-association or request ends it calls `leave`, always. An *outbound* channel is asked to `render`
-once per delivery, and to `deliver` those bytes until one attempt is acknowledged or refused.
+channel once; again when another table is taken in which that block is another. An *inbound* channel that
+owns a socket is entered (`listening`): when `__aenter__` returns the socket is bound, when `__aexit__`
+returns it is quiet. One that lives in the ASGI app hands over its `routes` once. For each instance it
+asks the intake for a landing, writes the bytes as they come, and calls `accept`; only when that returns
+may it answer success. When the association or request ends it calls `leave`, always. An *outbound*
+channel is asked to `render` once per delivery, and to `deliver` those bytes until one attempt is
+acknowledged or refused.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from socket import socket
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from pydantic import Field
 
 from engine.errors import UnknownPeer
+from engine.listening_sockets import bound
 from engine.model import (
     Acknowledgement,
     Arrival,
@@ -85,6 +88,7 @@ __all__ = [
     "ProcessorContext",
     "ProcessorType",
     "Rate",
+    "Retires",
     "Retry",
     "Secret",
     "Settings",
@@ -222,11 +226,25 @@ class Inbound(Protocol):
 
 
 @runtime_checkable
+class Retires(Protocol):
+    """A way in that can stop taking connections and serve those it has to their end."""
+
+    async def retire(self) -> None:
+        """A table is taken that has this channel no longer, or with other settings.
+
+        Called once at most, while it listens. Takes nothing new from now on; returns when the last of
+        those that are open has ended by itself, and is cancelled when the engine stops first. The channel
+        is left afterwards, as ever. One that cannot do this is left at once.
+        """
+        ...
+
+
+@runtime_checkable
 class Mounted(Protocol):
     """A way in that lives in the engine's one ASGI app."""
 
     def routes(self, intake: Intake) -> Sequence[BaseRoute]:
-        """Routes to mount; called once, before the server starts."""
+        """Routes to mount; called once, before any of them is served. Requests under way outlive them."""
         ...
 
 
@@ -282,8 +300,14 @@ class InboundContext:
     """What the engine lends an inbound channel."""
 
     name: str  # its key in the table
-    sites: SiteDirectory
+    sites: SiteDirectory  # always of the table that runs
     max_instance_bytes: int
+    bind: Callable[[str, int], socket] = bound
+    """A listening, non-blocking socket at an IP address and port, the channel's to close.
+
+    Where the channel that this one takes the place of still listens, it is a duplicate of that one's socket.
+    OSError when the address cannot be bound. Safe in any thread.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,10 @@ import logging
 import threading
 import traceback
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import Field
@@ -91,6 +92,7 @@ class CStore:
 
     def __init__(self, settings: CStoreSettings, context: InboundContext) -> None:
         self.address: tuple[str, int] | None = None
+        self._retire: Callable[[], Awaitable[None]] | None = None
         self._settings = settings
         self._context = context
 
@@ -110,7 +112,8 @@ class CStore:
             max_drain=self._context.max_instance_bytes,
         )
         tls = settings.tls.server_context() if settings.tls else None
-        acceptor = Acceptor(host.strip("[]"), int(port), reception, limits, tls)
+        bind = partial(self._context.bind, host.strip("[]"), int(port))
+        acceptor = Acceptor(bind, reception, limits, tls)
         try:
             self.address = acceptor.start()
         except OSError as error:
@@ -119,6 +122,7 @@ class CStore:
             ) from None
         logger.info("listening", extra={"pons": {"inbound": self._context.name, "listen": settings.listen}})
         async with reports.running():
+            self._retire = partial(_retired, acceptor, reports)
             try:
                 yield
             finally:
@@ -129,7 +133,20 @@ class CStore:
                     acceptor.cut()
                     reception.give_up()
                     await stopping
-                    self.address = None
+                    self.address = self._retire = None
+
+    async def retire(self) -> None:
+        """Accept no association more; returns when every one that is open has ended."""
+        if self._retire is not None:
+            await self._retire()
+
+
+async def _retired(acceptor: Acceptor, reports: CommitmentReports) -> None:
+    empty = asyncio.Event()
+    wake = partial(asyncio.get_running_loop().call_soon_threadsafe, empty.set)
+    await asyncio.to_thread(acceptor.rest, wake)
+    reports.rest()
+    await empty.wait()
 
 
 class _Reception:

@@ -70,6 +70,7 @@ class CommitmentReports:
         self._sending: set[asyncio.Task[None]] = set()
         self._settling: set[asyncio.Task[None]] = set()
         self._due = asyncio.Event()
+        self._resting = False
         self._loop = asyncio.get_running_loop()
 
     def goes_on_its_own_association(self, site: str, ae_title: str) -> bool:
@@ -102,6 +103,11 @@ class CommitmentReports:
                 task.cancel()
             await asyncio.wait(left)
 
+    def rest(self) -> None:
+        """Begin no report more: what is owed is for the channel that takes our place to send."""
+        self._resting = True
+        self._due.set()
+
     def _start(self, group: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(self._guarded(work))
         group.add(task)
@@ -116,7 +122,7 @@ class CommitmentReports:
             logger.exception("defect: storage commitment report", extra={"pons": {"inbound": self._inbound}})
 
     async def _run(self) -> None:
-        while True:
+        while not self._resting:
             self._due.clear()
             await self._guarded(self._send_what_is_due())
             with contextlib.suppress(TimeoutError):

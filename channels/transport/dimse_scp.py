@@ -116,23 +116,33 @@ class Acceptor:
     """One listening socket and its associations."""
 
     def __init__(
-        self, host: str, port: int, service: Service, limits: Limits, tls: ssl.SSLContext | None = None
+        self,
+        bind: Callable[[], socket.socket],
+        service: Service,
+        limits: Limits,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        """
+        Args:
+            bind: gives the listening, non-blocking socket, which is ours to close and others may accept on.
+        """
         self.service = service
         self.limits = limits
         self.tls = tls
         self.stopping = False
-        self._host, self._port = host, port
+        self._bind = bind
+        self._resting = False
+        self._on_empty: Callable[[], object] = lambda: None
         self._lock = threading.Lock()
         self._open: set[Association] = set()
         self._admitted = 0
 
     def start(self) -> tuple[str, int]:
         """Bind and accept; returns address and port. OSError when the address cannot be bound."""
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        self._socket = socket.create_server((self._host, self._port), family=family, backlog=128)
+        self._socket = self._bind()
         # Closing the write end wakes every poll on the read end: this is how the threads are told.
         self.wake, self._stop_signal = os.pipe()
+        self._rest_wake, self._rest_signal = os.pipe()
         self._thread = threading.Thread(target=self._accept, name="pons-dimse-accept", daemon=True)
         self._thread.start()
         host, port = self._socket.getsockname()[:2]
@@ -141,9 +151,8 @@ class Acceptor:
     def stop(self, grace: float) -> None:
         """No new associations; idle ones are aborted, a C-STORE under way has ``grace`` seconds."""
         self.stopping = True
+        self.rest()
         os.close(self._stop_signal)
-        self._thread.join()
-        self._socket.close()
         deadline = time.monotonic() + grace
         for association in self._snapshot():
             association.join(max(0.0, deadline - time.monotonic()))
@@ -153,6 +162,26 @@ class Acceptor:
         for association in self._snapshot():
             association.join(max(0.0, deadline - time.monotonic()))
         os.close(self.wake)
+
+    def rest(self, on_empty: Callable[[], object] = lambda: None) -> None:
+        """No new associations; those that are open go on. Returns at once, harmless when repeated.
+
+        Args:
+            on_empty: called from any thread when no connection is open any more.
+        """
+        with self._lock:
+            if self._resting:
+                return
+            self._resting = True
+        os.close(self._rest_signal)
+        self._thread.join()
+        self._socket.close()
+        os.close(self._rest_wake)
+        with self._lock:
+            self._on_empty = on_empty
+            emptied = not self._open
+        if emptied:
+            on_empty()
 
     def cut(self) -> None:
         """End what is still open, whatever is under way; `stop` returns soon."""
@@ -166,13 +195,15 @@ class Acceptor:
     def _accept(self) -> None:
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
-        poll.register(self.wake, select.POLLIN)
+        poll.register(self._rest_wake, select.POLLIN)
         while True:
             poll.poll()
-            if self.stopping:
+            if self._resting:
                 return
             try:
                 connection, address = self._socket.accept()
+            except BlockingIOError:  # who takes our place was faster
+                continue
             except OSError as error:  # the peer is gone again, or descriptors ran out: not the end of us
                 logger.warning("connection not accepted", extra={"pons": {"reason": error.strerror}})
                 time.sleep(0.05)
@@ -205,6 +236,9 @@ class Acceptor:
         """The association's thread is about to end."""
         with self._lock:
             self._open.discard(association)
+            emptied = not self._open
+        if emptied and self._resting:
+            self._on_empty()
 
 
 class Association(threading.Thread):
