@@ -54,6 +54,10 @@ class EnrolmentDoor:
         self._folder: TunnelFolder = folder_of(table)
         self._refused: dict[str, deque[float]] = {}
 
+    def take(self, table: Table) -> None:
+        """Another table's sites; its tunnels are the same, or the engine would have been restarted."""
+        self._table = table
+
     def route(self) -> Route:
         """Where it is."""
         return Route("/tunnel/enrol", self.enrol, methods=["POST"])

@@ -72,6 +72,11 @@ class DurableIntake:
         self._unrecorded: set[str] = set()
         self._threads = ThreadPoolExecutor(8, thread_name_prefix="pons-intake")
 
+    def take(self, keywords: Iterable[str], *, keep_versions: bool) -> None:
+        """Another table's questions and rule, from the next arrival on."""
+        self._keywords = tuple(sorted(keywords))
+        self._keep_versions = keep_versions
+
     def turned_away(
         self, inbound: str, unknown: str, remote_address: str, calling_ae_title: str, called_ae_title: str
     ) -> None:

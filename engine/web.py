@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 Readiness = Callable[[], Awaitable[list[str]]]
 Metrics = Callable[[], Awaitable[dict[str, float]]]
@@ -52,6 +53,21 @@ def application(mounted: Sequence[BaseRoute], readiness: Readiness, metrics: Met
     )
 
 
+class Front:
+    """Passes every request to the application of the moment; it is answered by that one to its end."""
+
+    def __init__(self, application: ASGIApp) -> None:
+        self._application = application
+
+    def show(self, application: ASGIApp) -> None:
+        """Another application, from the next request on."""
+        self._application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        await self._application(scope, receive, send)
+
+
 class _Server(uvicorn.Server):
     """uvicorn without its own signal handling: the engine decides when to stop."""
 
@@ -62,7 +78,7 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def serving(app: Starlette, listen: str) -> AsyncIterator[int]:
+async def serving(app: ASGIApp, listen: str) -> AsyncIterator[int]:
     """Serve while entered; yields the port. Leaving lets running requests end (10 s at most).
 
     Cancelled while it is left, it waits for none of them.
