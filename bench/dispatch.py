@@ -46,6 +46,7 @@ from engine.store.database import Database, open_database
 from engine.store.migrate import migrate
 from engine.store.tables import attempts, deliveries, studies
 from engine.store.tables import lanes as lane_rows
+from tests.engine.store.rows import study_row
 from tests.peers.postgres import Cluster
 
 OUT = Path(__file__).parent / "out" / "dispatch.json"
@@ -87,21 +88,7 @@ def filled(database: Database, due: int, behind: int) -> None:
     """The lanes and deliveries of one run, in an empty database."""
 
     def rows(connection: Connection) -> None:
-        connection.execute(
-            insert(studies).values(
-                id=1,
-                site="s",
-                study_instance_uid="1.2",
-                state="stable",
-                revision=1,
-                inbound="i",
-                calling_ae_title="",
-                called_ae_title="",
-                remote_address="",
-                opened_at=0,
-                last_at=0,
-            )
-        )
+        connection.execute(insert(studies).values(study_row()))
         blocked = [f"blocked-{number}" for number in range(behind // DEEP)]
         ready = [f"due-{number}" for number in range(due)]
         connection.execute(
@@ -401,7 +388,9 @@ def shown(rows: list[dict[str, Any]]) -> Table:
     rates = {(row["work"], row["subject"]): row["value"] for row in rows if row["metric"] == "deliveries/s"}
     for work in dict.fromkeys(work for work, _ in rates):
         ours, their = rates[work, "pons"], rates.get((work, "procrastinate"))
-        ratio = f"{ours / their:.0f}" if their else ""
+        ratio = (
+            "" if their is None else f"{ours / their:.0f}" if their else "∞"
+        )  # it ended no job in its time
         table.add_row(work, f"{ours:,.0f}", f"{their:,.1f}" if their is not None else "", ratio)
     return table
 

@@ -29,6 +29,7 @@ pytest_plugins = [
     "tests.peers.fhir",
     "tests.peers.webhook",
     "tests.e2e.engine",
+    "tests.e2e.sinks",
     "tests.tunnel.rig",
     "tests.tunnel.changing",
 ]

@@ -27,6 +27,7 @@ from engine.store.tables import (
     results,
     revisions,
     studies,
+    study_holders,
 )
 
 EVENTS = (  # every moment at which something happened to a study, its arrivals apart
@@ -234,7 +235,7 @@ def forget(connection: Connection, study_id: int, removed_before: float) -> Row[
     mine = select(deliveries.c.delivery_id).where(deliveries.c.study_id == study_id)
     for table in (attempts, commitments):
         connection.execute(delete(table).where(table.c.delivery_id.in_(mine)))
-    for table in (deliveries, results, jobs, decisions, holds, revisions):
+    for table in (deliveries, results, jobs, decisions, holds, revisions, study_holders):
         connection.execute(delete(table).where(table.c.study_id == study_id))
     for destination, order_key in names:
         used = exists().where(deliveries.c.destination == destination, deliveries.c.order_key == order_key)

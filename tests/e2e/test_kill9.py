@@ -4,69 +4,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.e2e.engine import Engine
+from tests.e2e.sinks import Sinks
 from tests.e2e.studies import PERSON, data_sets, small_study, study_of
 from tests.peers import dcmtk
-from tests.peers.dcmtk import Storescp
-from tests.peers.mllp import MllpServer
 from tests.peers.process import wait_until
-from tests.peers.webhook import WebhookReceiver
 
 pytestmark = [pytest.mark.peers, pytest.mark.faults]
-
-RETRY = {"first": "300ms", "cap": "1s"}
-
-
-def table(
-    dicom_port: int, pacs: Storescp, his: MllpServer, hook: WebhookReceiver, stable_after: str
-) -> dict[str, Any]:
-    receiver = {"site": "st-marys", "retry": RETRY}
-    return {
-        "assembly": {"stable_after": stable_after},
-        "sites": {"st-marys": {"name": "St. Mary's", "ae_titles": ["STORESCU"], "addresses": ["127.0.0.1"]}},
-        "inbound": {"pacs": {"type": "c_store", "listen": f"127.0.0.1:{dicom_port}", "ae_title": "PONS"}},
-        "processors": {"dti-qc": {"type": "quality_control"}},
-        "outbound": {
-            "pacs": {
-                "type": "dicom_sr",
-                **receiver,
-                "host": "127.0.0.1",
-                "port": pacs.port,
-                "ae_title": pacs.ae_title,
-            },
-            "his": {"type": "hl7_oru", **receiver, "host": "127.0.0.1", "port": his.port},
-            "hook": {"type": "webhook", **receiver, "url": hook.url, "secret": {"env": "HOOK_SECRET"}},
-        },
-        "routes": [
-            {
-                "name": "diffusion",
-                "match": {"series": {"Modality": "MR"}},
-                "process": "dti-qc",
-                "deliver": ["pacs", "his", "hook"],
-            },
-        ],
-    }
 
 
 @pytest.mark.parametrize("kept_before_the_kill", [1, 37, 118, 240])
 def test_what_was_acknowledged_before_a_kill_is_there_after_it(
     engine_process: Callable[..., Engine],
-    storescp: Callable[..., Storescp],
-    hl7_mllp_server: Callable[..., MllpServer],
-    webhook_receiver: Callable[..., WebhookReceiver],
+    sinks: Callable[..., Sinks],
     real_study_of_dcmtk: Path,
     tmp_path: Path,
     kept_before_the_kill: int,
 ) -> None:
-    pacs, his, hook = storescp("STM"), hl7_mllp_server(), webhook_receiver()
+    told = sinks()
     engine = engine_process(
-        lambda port: table(port, pacs, his, hook, stable_after="10m"),  # not before all is there
-        environment={"HOOK_SECRET": hook.secret},
+        partial(told.table, pacs="dicom_sr", stable_after="10m"),  # not before all is there
+        environment=told.environment,
     )
     source = data_sets(list(real_study_of_dcmtk.iterdir()))
 
@@ -95,44 +58,42 @@ def test_what_was_acknowledged_before_a_kill_is_there_after_it(
     assert len(again.acknowledged) == 260
     assert data_sets(engine.instance_files()) == source
 
-    engine.write_table(table(engine.dicom_port, pacs, his, hook, stable_after="1s"))
+    engine.write_table(told.table(engine.dicom_port, pacs="dicom_sr"))
     engine.restart()
-    engine.wait_for_states({name: ["delivered"] for name in ("pacs", "his", "hook")}, timeout=120)
+    engine.wait_for_states({name: ["delivered"] for name in ("archive", "his", "hook")}, timeout=120)
     [study] = engine.studies()
     assert (study["instances"], study["revision"], study["state"]) == (260, 1, "stable")
-    assert (len(pacs.files), len(his.received), len(hook.accepted)) == (1, 1, 1)
+    assert (len(told.pacs.files), len(told.his.received), len(told.hook.accepted)) == (1, 1, 1)
 
 
 def test_a_kill_while_results_go_out_repeats_them_recognisably_and_loses_none(
     engine_process: Callable[..., Engine],
-    storescp: Callable[..., Storescp],
-    hl7_mllp_server: Callable[..., MllpServer],
-    webhook_receiver: Callable[..., WebhookReceiver],
+    sinks: Callable[..., Sinks],
     real_study: Path,
     tmp_path: Path,
 ) -> None:
     """The PACS is slow: the kill falls between its receiving the report and our knowing it."""
-    pacs, his, hook = storescp("STM", options=("--sleep-after", "4")), hl7_mllp_server(), webhook_receiver()
+    told = sinks("--sleep-after", "4")
     engine = engine_process(
-        lambda port: table(port, pacs, his, hook, stable_after="1s"),
-        environment={"HOOK_SECRET": hook.secret},
+        partial(told.table, pacs="dicom_sr"),
+        environment=told.environment,
         patient_data=PERSON.words,
     )
     files = small_study(real_study, tmp_path / "study")
     assert len(dcmtk.storescu(engine.dicom_port, files).acknowledged) == len(files)
-    [first] = pacs.wait_for_files(1, timeout=60)
+    [first] = told.pacs.wait_for_files(1, timeout=60)
     sent = first.read_bytes()
 
     engine.kill9()
     engine.start()
-    engine.wait_for_states({name: ["delivered"] for name in ("pacs", "his", "hook")}, timeout=60)
+    engine.wait_for_states({name: ["delivered"] for name in ("archive", "his", "hook")}, timeout=60)
 
-    [repeated] = pacs.files  # storescp names files by SOP Instance UID: the same report came again
+    [repeated] = told.pacs.files  # storescp names files by SOP Instance UID: the same report came again
     assert (repeated.name, repeated.read_bytes()) == (first.name, sent)
-    assert pacs.log().count("Received Store Request") == 2
-    assert {str(message.segment("MSH")[10]) for message in his.messages} == {
-        str(his.messages[0].segment("MSH")[10])
+    assert told.pacs.log().count("Received Store Request") == 2
+    assert {str(message.segment("MSH")[10]) for message in told.his.messages} == {
+        str(told.his.messages[0].segment("MSH")[10])
     }
-    assert {call.webhook_id for call in hook.accepted} == {hook.accepted[0].webhook_id}
+    assert {call.webhook_id for call in told.hook.accepted} == {told.hook.accepted[0].webhook_id}
     attempts = [event["text"] for event in engine.trace(study_of(files[0])) if event["what"] == "attempt"]
-    assert any(text.startswith("pacs") and "unknown" in text for text in attempts), attempts
+    assert any(text.startswith("archive") and "unknown" in text for text in attempts), attempts

@@ -9,10 +9,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pydicom
 import pytest
 from pynetdicom import AE
@@ -20,50 +19,16 @@ from pynetdicom.sop_class import MRImageStorage
 
 from examples.demo.senders import held_reactor
 from tests.e2e.engine import Engine
+from tests.e2e.sinks import Sinks
+from tests.e2e.stow import post
 from tests.e2e.studies import PERSON, data_sets, small_study
 from tests.peers import dcmtk
-from tests.peers.dcmtk import Storescp
-from tests.peers.mllp import MllpServer
 from tests.peers.process import accepts_connections, wait_until
-from tests.peers.webhook import WebhookReceiver
 
 pytestmark = [pytest.mark.peers, pytest.mark.faults]
 
 PATIENCE = 150.0  # seconds for a sender to get rid of all it has, on a busy machine
-RETRY = {"first": "300ms", "cap": "1s"}
-
-
-def table(dicom_port: int, pacs: Storescp, his: MllpServer, hook: WebhookReceiver) -> dict[str, Any]:
-    receiver = {"site": "st-marys", "retry": RETRY, "breaker": {"failures": 1000}}
-    scp = {"host": "127.0.0.1", "port": pacs.port, "ae_title": pacs.ae_title}
-    return {
-        "assembly": {"stable_after": "2s"},
-        "sites": {
-            "st-marys": {
-                "name": "St. Mary's",
-                "ae_titles": ["STORESCU", "PYNETDICOM"],
-                "addresses": ["127.0.0.1"],
-            }
-        },
-        "inbound": {
-            "pacs": {"type": "c_store", "listen": f"127.0.0.1:{dicom_port}", "ae_title": "PONS"},
-            "web": {"type": "stow_rs"},
-        },
-        "processors": {"dti-qc": {"type": "quality_control"}},
-        "outbound": {
-            "archive": {"type": "dicom_forward", **receiver, **scp},
-            "his": {"type": "hl7_oru", **receiver, "host": "127.0.0.1", "port": his.port},
-            "hook": {"type": "webhook", **receiver, "url": hook.url, "secret": {"env": "HOOK_SECRET"}},
-        },
-        "routes": [
-            {
-                "name": "diffusion",
-                "match": {"series": {"Modality": "MR"}},
-                "process": "dti-qc",
-                "deliver": ["archive", "his", "hook"],
-            }
-        ],
-    }
+TITLES = ("STORESCU", "PYNETDICOM")
 
 
 def send_by_storescu(engine: Engine, files: list[Path]) -> set[str]:
@@ -93,22 +58,7 @@ def send_by_pynetdicom(engine: Engine, files: list[Path]) -> set[str]:
 
 
 def send_by_stow(engine: Engine, files: list[Path]) -> set[str]:
-    parts = (b"--b\r\nContent-Type: application/dicom\r\n\r\n" + f.read_bytes() + b"\r\n" for f in files)
-    kind = 'multipart/related; type="application/dicom"; boundary=b'
-    try:
-        answer = httpx.post(
-            f"{engine.url}/dicomweb/studies",
-            content=b"".join(parts) + b"--b--\r\n",
-            headers={"Content-Type": kind, "Accept": "application/dicom+json"},
-            timeout=60,
-            trust_env=False,
-        )
-    except httpx.TransportError:
-        return set()
-    if answer.status_code not in (200, 202):
-        return set()
-    stored = answer.json().get("00081199", {}).get("Value", [])
-    return {one["00081155"]["Value"][0] for one in stored}
+    return post(engine.url, files)
 
 
 class Sender(threading.Thread):
@@ -135,16 +85,14 @@ class Sender(threading.Thread):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_three_restarts_under_load_lose_nothing_and_repeat_only_recognisably(
     engine_process: Callable[..., Engine],
-    storescp: Callable[..., Storescp],
-    hl7_mllp_server: Callable[..., MllpServer],
-    webhook_receiver: Callable[..., WebhookReceiver],
+    sinks: Callable[..., Sinks],
     real_study: Path,
     tmp_path: Path,
 ) -> None:
-    pacs, his, hook = storescp("STM"), hl7_mllp_server(), webhook_receiver()
+    told = sinks()
     engine = engine_process(
-        lambda port: table(port, pacs, his, hook),
-        environment={"HOOK_SECRET": hook.secret},
+        partial(told.table, stable_after="2s", ae_titles=TITLES, breaker={"failures": 1000}),
+        environment=told.environment,
         patient_data=PERSON.words,
     )
     ways = (send_by_storescu, send_by_pynetdicom, send_by_stow)
@@ -173,36 +121,33 @@ def test_three_restarts_under_load_lose_nothing_and_repeat_only_recognisably(
         return len(latest) == 36 and {row["state"] for row in rows} <= {"delivered", "superseded"}
 
     wait_until(settled, "every study to be everywhere", timeout=120, every=1.0)
-    received = {name.removeprefix("MR."): data for name, data in data_sets(pacs.files).items()}
+    received = {name.removeprefix("MR."): data for name, data in data_sets(told.pacs.files).items()}
     assert received == kept
     # A restart may part a study into revisions; each goes out once, or again under the same identifier.
-    told = {row["delivery"] for row in engine.deliveries() if row["destination"] == "hook"}
-    assert len({call.webhook_id for call in hook.accepted}) <= len(told)
+    events = {row["delivery"] for row in engine.deliveries() if row["destination"] == "hook"}
+    assert len({call.webhook_id for call in told.hook.accepted}) <= len(events)
     bodies: dict[str, bytes] = {}
-    for message in his.received:
+    for message in told.his.received:
         identifier = message.split(b"|")[9].decode()
         assert bodies.setdefault(identifier, message) == message, "other bytes under the same identifier"
 
 
 def test_told_twice_to_stop_it_waits_for_nothing(
     engine_process: Callable[..., Engine],
-    storescp: Callable[..., Storescp],
-    hl7_mllp_server: Callable[..., MllpServer],
-    webhook_receiver: Callable[..., WebhookReceiver],
+    sinks: Callable[..., Sinks],
     real_study: Path,
     tmp_path: Path,
 ) -> None:
     """The PACS takes a minute for an answer: a delivery is under way that the engine would wait for."""
-    pacs = storescp("STM", options=("--sleep-after", "60"))
-    his, hook = hl7_mllp_server(), webhook_receiver()
+    told = sinks("--sleep-after", "60")
     engine = engine_process(
-        lambda port: table(port, pacs, his, hook),
-        environment={"HOOK_SECRET": hook.secret},
+        partial(told.table, stable_after="2s"),
+        environment=told.environment,
         patient_data=PERSON.words,
     )
     files = small_study(real_study, tmp_path / "study", instances=2)
     assert len(dcmtk.storescu(engine.dicom_port, files).acknowledged) == 2
-    pacs.wait_for_files(1, timeout=60)
+    told.pacs.wait_for_files(1, timeout=60)
     began = time.monotonic()
     engine.signal_term()
     wait_until(lambda: any("engine stopping" in line for line in engine.log_lines()), "the stop to begin")

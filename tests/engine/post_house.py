@@ -26,6 +26,7 @@ from engine.spool import Spool
 from engine.store import destinations, lanes
 from engine.store.database import Database
 from engine.store.tables import attempts, deliveries, studies
+from tests.engine.store.rows import study_row
 
 BREAKER = {"failures": 3, "open_for": "30s", "cap": "300s"}
 
@@ -127,14 +128,7 @@ class Post:
             for name, d in self.table.outbound.items()
         }
         (self.data / "payloads").mkdir(exist_ok=True)
-        database.write_now(
-            lambda c: c.execute(
-                insert(studies).values(
-                    id=1, site="s", study_instance_uid="1.2", state="stable", revision=1, inbound="pacs",
-                    calling_ae_title="", called_ae_title="", remote_address="", opened_at=0, last_at=0,
-                )
-            )
-        )  # fmt: skip
+        database.write_now(lambda c: c.execute(insert(studies).values(study_row())))
 
     def queue(self, destination: str, *names: str, media_type: str = "application/hl7-v2") -> None:
         """One delivery a name, each in its own lane, its bytes made."""

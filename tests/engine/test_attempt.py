@@ -21,6 +21,7 @@ from engine.store import lanes
 from engine.store.database import Database
 from engine.store.lanes import Claim
 from engine.store.tables import attempts, studies
+from tests.engine.store.rows import study_row
 
 LEASE = 3.0  # seconds; a busy machine renews it late
 
@@ -69,12 +70,7 @@ def post(tmp_path: Path, database: Database) -> Any:
         "outbound": {"his": {"type": "hl7_oru", "site": "s", "host": "127.0.0.1", "port": 2575}},
     }
     (tmp_path / "routes.yaml").write_text(yaml.safe_dump(document))
-    row = {
-        "id": 1, "site": "s", "study_instance_uid": "1.2", "state": "stable", "revision": 1,
-        "inbound": "pacs", "calling_ae_title": "", "called_ae_title": "", "remote_address": "",
-        "opened_at": 0, "last_at": 0,
-    }  # fmt: skip
-    database.write_now(lambda c: c.execute(insert(studies).values(row)))
+    database.write_now(lambda c: c.execute(insert(studies).values(study_row())))
     database.write_now(
         lambda c: lanes.enqueue(
             c, time.time(), delivery_id="d", destination="his", order_key="1.2", lineage="l", study_id=1,

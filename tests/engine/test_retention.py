@@ -34,6 +34,7 @@ from engine.store.tables import (
 )
 from engine.store.tables import lanes as lane_table
 from engine.store.tables import studies as study_table
+from tests.engine.store.rows import study_row
 
 DAY = 86400.0
 
@@ -414,19 +415,7 @@ async def test_of_two_engines_on_a_folder_one_looks_at_a_time(
 async def test_the_last_event_is_whatever_came_last(rig: Rig) -> None:
     now = rig.clock.now()
     rig.write(
-        insert(study_table).values(
-            id=7,
-            site="st-marys",
-            study_instance_uid="1.2",
-            state="stable",
-            revision=1,
-            inbound="pacs",
-            calling_ae_title="X",
-            called_ae_title="PONS",
-            remote_address="127.0.0.1",
-            opened_at=now,
-            last_at=now,
-        ),
+        insert(study_table).values(study_row(id=7, site="st-marys", opened_at=now, last_at=now)),
         insert(holds).values(study_id=7, revision=1, reason="x", held_at=now + 1, released_at=now + 9),
     )
     [row] = rig.database.read_now(lambda c: queries.candidates(c, 10))

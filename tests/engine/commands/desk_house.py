@@ -6,6 +6,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection
 from typer.testing import CliRunner
@@ -28,6 +29,7 @@ from engine.store.database import SqliteDatabase
 from engine.store.lanes import Settlement
 from engine.store.migrate import migrate
 from engine.store.tables import deliveries, revisions, studies
+from tests.engine.store.rows import study_row
 
 TABLE = """
 version: 1
@@ -77,6 +79,21 @@ class House:
         return {row.delivery_id: row.state for row in rows}
 
 
+def result_saying(**report: Any) -> Result:
+    """The result of a study of that patient, with more in its report."""
+    return Result(
+        result_id=RESULT,
+        site="st-marys",
+        route="mr",
+        status=ResultStatus.FINAL,
+        produced_at=datetime(2026, 1, 2, tzinfo=UTC),
+        patient=Patient(patient_id="P-4711", name=PersonName(alphabetic="Yamada^Tarou")),
+        order=Order(),
+        study=StudyReference(study_instance_uid="1.2.3"),
+        report=Report(algorithm=Algorithm(name="Hippo", version="2"), **report),
+    )
+
+
 def furnish(folder: Path) -> House:
     """Make the table and its database: d-1, d-2 dead at ris, d-3 at one that is gone, d-4 delivered."""
     (folder / "routes.yaml").write_text(TABLE)
@@ -88,29 +105,14 @@ def furnish(folder: Path) -> House:
 
 
 def _fill(connection: Connection) -> None:
-    connection.execute(
-        studies.insert().values(
-            id=1, site="st-marys", study_instance_uid="1.2.3", state="stable", revision=1, inbound="pacs",
-            calling_ae_title="", called_ae_title="", remote_address="", opened_at=0.0, last_at=0.0,
-        )
-    )  # fmt: skip
+    connection.execute(studies.insert().values(study_row(site="st-marys", study_instance_uid="1.2.3")))
     connection.execute(
         revisions.insert().values(
             study_id=1, revision=1, state="held", closed_at=NOW, why="quiet", instances=1
         )
     )
     study_queries.hold(connection, 1, 1, "no route matched", NOW)
-    result = Result(
-        result_id=RESULT,
-        site="st-marys",
-        route="mr",
-        status=ResultStatus.FINAL,
-        produced_at=datetime(2026, 1, 2, tzinfo=UTC),
-        patient=Patient(patient_id="P-4711", name=PersonName(alphabetic="Yamada^Tarou")),
-        order=Order(),
-        study=StudyReference(study_instance_uid="1.2.3"),
-        report=Report(algorithm=Algorithm(name="Hippo", version="2")),
-    )
+    result = result_saying()
     work.record_result(
         connection, result_id=RESULT, study_id=1, study_revision=1, lineage="1/a", revision=1,
         status="final", supersedes=None, shadow=False, produced_at=NOW,

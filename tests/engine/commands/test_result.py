@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
-import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,91 +13,45 @@ from sqlalchemy import Connection
 from typer.testing import CliRunner
 
 from engine import cli
-from engine.errors import PonsError
 from engine.model import (
-    Algorithm,
     Artefact,
     Code,
     Finding,
-    Order,
-    Patient,
-    PersonName,
-    Report,
     Result,
-    ResultStatus,
-    StudyReference,
 )
 from engine.store import lanes, work
 from engine.store.database import SqliteDatabase
 from engine.store.migrate import migrate
 from engine.store.tables import studies
+from tests.engine.commands.desk_house import PATIENT, RESULT, TABLE, House, result_saying
+from tests.engine.store.rows import study_row
 
-TABLE = """
-version: 1
-engine: {data: ./data}
-sites:
-  st-marys: {name: St. Mary's, addresses: [127.0.0.1]}
-outbound:
-  ris: {type: hl7_oru, site: st-marys, host: 127.0.0.1, port: 2575}
-"""
-PATIENT = ("P-4711", "Yamada", "1951")
-ID = str(uuid.UUID(int=1))
+ID = RESULT
 
 
-@dataclass
-class House:
-    """A table with a database beside it."""
-
-    folder: Path
-
-    @property
-    def table(self) -> str:
-        return str(self.folder / "routes.yaml")
+class ResultHouse(House):
+    """The same table and database; its commands are those of `pons result`."""
 
     def run(self, *arguments: str, expect: int = 0) -> str:
-        """`pons result …`; its output, in which no patient may stand."""
-        done = CliRunner().invoke(cli.app, ["result", *arguments, "--table", self.table])
-        assert done.exit_code == expect, (done.output, done.exception)
-        assert not [word for word in PATIENT if word in done.output]
-        return done.output
+        return super().run("result", *arguments, expect=expect)
 
     def refused(self, *arguments: str) -> str:
-        """The same where it must fail; what it says."""
-        done = CliRunner().invoke(cli.app, ["result", *arguments, "--table", self.table])
-        assert isinstance(done.exception, PonsError)
-        assert not [word for word in PATIENT if word in str(done.exception)]
-        return str(done.exception)
+        return super().refused("result", *arguments)
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
+def house(tmp_path: Path) -> ResultHouse:
     (tmp_path / "routes.yaml").write_text(TABLE)
     picture = tmp_path / "data" / "montage.png"
     picture.parent.mkdir()
     picture.write_bytes(b"\x89PNG")
-    result = Result(
-        result_id=ID,
-        site="st-marys",
-        route="mr",
-        status=ResultStatus.FINAL,
-        produced_at=datetime(2026, 1, 2, tzinfo=UTC),
-        patient=Patient(patient_id="P-4711", name=PersonName(alphabetic="Yamada^Tarou")),
-        order=Order(),
-        study=StudyReference(study_instance_uid="1.2.3"),
-        report=Report(
-            algorithm=Algorithm(name="Hippo", version="2"),
-            findings=(Finding(concept=Code(value="r", scheme="99X", meaning="Remark"), value="fine"),),
-            artefacts=(Artefact(name="montage.png", media_type="image/png", path=Path(picture.name)),),
-        ),
+    result = result_saying(
+        findings=(Finding(concept=Code(value="r", scheme="99X", meaning="Remark"), value="fine"),),
+        artefacts=(Artefact(name="montage.png", media_type="image/png", path=Path(picture.name)),),
     )
 
     def fill(connection: Connection) -> None:
-        connection.execute(
-            studies.insert().values(
-                id=1, site="st-marys", study_instance_uid="1.2.3", state="stable", revision=1, inbound="pacs",
-                calling_ae_title="", called_ae_title="", remote_address="", opened_at=0.0, last_at=0.0,
-            )
-        )  # fmt: skip
+        connection.execute(studies.insert().values(study_row(site="st-marys", study_instance_uid="1.2.3")))
         work.record_result(
             connection, result_id=ID, study_id=1, study_revision=1, lineage="1/a", revision=1, status="final",
             supersedes=None, shadow=False, produced_at=0.0, document=result.model_dump(mode="json"),
@@ -115,10 +66,10 @@ def house(tmp_path: Path) -> House:
     with database.engine.connect() as connection, connection.begin():
         fill(connection)
     database.close()
-    return House(tmp_path)
+    return ResultHouse(tmp_path)
 
 
-def test_a_result_is_listed_and_shown_without_its_patient(house: House) -> None:
+def test_a_result_is_listed_and_shown_without_its_patient(house: ResultHouse) -> None:
     (row,) = json.loads(house.run("list", "1.2.3", "--json"))
     assert (row["result"], row["status"], row["findings"]) == (ID, "final", 1)
     shown = json.loads(house.run("show", ID, "--json"))
@@ -130,7 +81,7 @@ def test_a_result_is_listed_and_shown_without_its_patient(house: House) -> None:
     assert house.run("list", "9.9") == "no result of study 9.9\n"
 
 
-def test_an_export_goes_to_standard_output_or_into_a_private_file(house: House) -> None:
+def test_an_export_goes_to_standard_output_or_into_a_private_file(house: ResultHouse) -> None:
     command = ["result", "export", ID, "--table", house.table, "--format", "json"]
     done = CliRunner().invoke(cli.app, command)
     assert Result.model_validate_json(done.stdout_bytes).patient.patient_id == "P-4711"
@@ -141,7 +92,7 @@ def test_an_export_goes_to_standard_output_or_into_a_private_file(house: House) 
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
 
 
-def test_an_export_is_on_the_audit_trail_without_the_patient(house: House) -> None:
+def test_an_export_is_on_the_audit_trail_without_the_patient(house: ResultHouse) -> None:
     house.run("export", ID, "--format", "csv", "--out", str(house.folder / "result.csv"))
     listed = CliRunner().invoke(cli.app, ["audit", "--json", "--table", house.table])
     (event,) = json.loads(listed.output)
@@ -154,13 +105,13 @@ def test_an_export_is_on_the_audit_trail_without_the_patient(house: House) -> No
     assert len(json.loads(listed.output)) == 1, "nothing left the house"
 
 
-def test_an_unknown_format_names_those_there_are(house: House) -> None:
+def test_an_unknown_format_names_those_there_are(house: ResultHouse) -> None:
     said = house.run("export", ID, "--format", "docx", expect=2)
     assert "no format 'docx'" in said
     assert "csv, json, pdf, png, txt, xml" in " ".join(said.replace("│", " ").split())
 
 
-def test_an_artefact_that_is_gone_is_an_error_without_a_patient(house: House) -> None:
+def test_an_artefact_that_is_gone_is_an_error_without_a_patient(house: ResultHouse) -> None:
     (house.folder / "data" / "montage.png").unlink()
     said = house.refused("export", ID, "--format", "png", "--out", str(house.folder / "x.png"))
     assert said == f"result {ID}: an artefact is missing or was changed on the disk"
@@ -176,12 +127,12 @@ REFUSED: list[tuple[Callable[[House], tuple[str, ...]], str]] = [
 
 @pytest.mark.parametrize(("arguments", "words"), REFUSED)
 def test_what_cannot_be_done_is_refused(
-    house: House, arguments: Callable[[House], tuple[str, ...]], words: str
+    house: ResultHouse, arguments: Callable[[House], tuple[str, ...]], words: str
 ) -> None:
     assert words in house.refused(*arguments(house))
 
 
-def test_retracting_shows_first_and_does_only_when_told(house: House) -> None:
+def test_retracting_shows_first_and_does_only_when_told(house: ResultHouse) -> None:
     preview = house.run("retract", ID, "--reason", "wrong side")
     assert preview.splitlines() == [
         f"result {ID} would be retracted by version 2",
@@ -199,7 +150,7 @@ def test_retracting_shows_first_and_does_only_when_told(house: House) -> None:
 
 def test_without_a_database_there_is_nothing_to_retract(tmp_path: Path) -> None:
     (tmp_path / "routes.yaml").write_text(TABLE)
-    bare = House(tmp_path)
+    bare = ResultHouse(tmp_path)
     for more in ((), ("--yes",)):
         assert "no database yet" in bare.refused("retract", ID, "--reason", "why", *more)
     assert not (tmp_path / "data").exists()

@@ -16,6 +16,7 @@ from engine.store.database import Database
 from engine.store.tables import commitments as asked
 from engine.store.tables import deliveries as table
 from engine.store.tables import results, studies
+from tests.engine.store.rows import result_row, study_row
 
 SOP_CLASS = "1.2.840.10008.5.1.4.1.1.88.33"
 PARTS = ("1.2.3.1", "1.2.3.2")
@@ -24,34 +25,8 @@ HOUR = 3600.0
 
 def studied(connection: Connection) -> None:
     """A study with a result to deliver."""
-    connection.execute(
-        insert(studies).values(
-            id=1,
-            site="stm",
-            study_instance_uid="1.2",
-            state="stable",
-            revision=1,
-            inbound="pacs",
-            calling_ae_title="",
-            called_ae_title="",
-            remote_address="",
-            opened_at=0,
-            last_at=0,
-        )
-    )
-    connection.execute(
-        insert(results).values(
-            result_id="r1",
-            study_id=1,
-            study_revision=1,
-            lineage="1/qc",
-            revision=1,
-            status="final",
-            shadow=False,
-            produced_at=0,
-            document={},
-        )
-    )
+    connection.execute(insert(studies).values(study_row(site="stm")))
+    connection.execute(insert(results).values(result_row()))
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from engine.store.lanes import Settlement
 from engine.store.tables import audit_events, studies
 from engine.store.tables import destinations as rows
 from engine.store.tables import lanes as lane_rows
+from tests.engine.store.rows import study_row
 
 POLICY = Breaker(failures=2, open_for="10s", cap="40s")
 
@@ -36,12 +37,7 @@ def filled(database: Database) -> Database:
     """Twenty deliveries to `ris`, each in its own lane."""
 
     def fill(connection: Connection) -> None:
-        connection.execute(
-            insert(studies).values(
-                id=1, site="s", study_instance_uid="1.2", state="stable", revision=1, inbound="pacs",
-                calling_ae_title="", called_ae_title="", remote_address="", opened_at=0, last_at=0,
-            )
-        )  # fmt: skip
+        connection.execute(insert(studies).values(study_row()))
         for number in range(20):
             queue(connection, f"d-{number:02}")
 

@@ -12,40 +12,15 @@ from engine.store.database import Database
 from engine.store.tables import attempts, results, studies
 from engine.store.tables import deliveries as table
 from engine.store.tables import lanes as lane_rows
+from tests.engine.store.rows import result_row, study_row
 
 
 @pytest.fixture
 def connection(database: Database) -> Iterator[Connection]:
     with database.engine.connect() as opened:
-        opened.execute(
-            insert(studies).values(
-                id=1,
-                site="s",
-                study_instance_uid="1.2",
-                state="stable",
-                revision=1,
-                inbound="pacs",
-                calling_ae_title="",
-                called_ae_title="",
-                remote_address="",
-                opened_at=0,
-                last_at=0,
-            )
-        )
+        opened.execute(insert(studies).values(study_row()))
         for number in range(1, 9):
-            opened.execute(
-                insert(results).values(
-                    result_id=f"r{number}",
-                    study_id=1,
-                    study_revision=1,
-                    lineage="1/qc",
-                    revision=number,
-                    status="final",
-                    shadow=False,
-                    produced_at=0,
-                    document={},
-                )
-            )
+            opened.execute(insert(results).values(result_row(result_id=f"r{number}", revision=number)))
         yield opened
 
 
