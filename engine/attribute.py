@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from pydicom._private_dict import private_dictionaries
 from pydicom.datadict import (
     dictionary_has_tag,
     dictionary_keyword,
     dictionary_VR,
     keyword_dict,
-    private_dictionaries,
     private_dictionary_VR,
     tag_for_keyword,
 )

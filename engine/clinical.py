@@ -307,6 +307,9 @@ class Report(Fact):
 
     version: Literal["pons.result/1"] = "pons.result/1"
     status: Literal["preliminary", "final"] = "final"
+    outcome: Literal["passed", "warned", "failed"] | None = Field(
+        None, description="what it says of the study as a whole, where it judges; routes may ask for it"
+    )
     title: str = ""
     findings: tuple[Finding, ...] = ()
     narrative: str = ""

@@ -8,13 +8,13 @@ wanted values is kept, however large or deep the data set is.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydicom.datadict import dictionary_VR, private_dictionary_VR
 
-from engine.attribute import Step, steps
+from engine.attribute import steps
 from engine.character_set import Repertoire
 from engine.element_source import Source
 from engine.element_value import BULK, MAX_PLAIN, unknown_value, value_of
@@ -49,7 +49,7 @@ class Wanted:
     """The wanted attributes as a tree."""
 
     names: list[str] = field(default_factory=list)
-    inside: dict[Step, Wanted] = field(default_factory=dict)
+    inside: dict[tuple[int, str], Wanted] = field(default_factory=dict)
     private: bool = False  # whether some of those inside are named by their creators
 
     @classmethod
@@ -91,7 +91,7 @@ class _Level:
 
     def wants(self, tag: int) -> Wanted | None:
         """What is wanted of an element, by its tag or by its creator."""
-        inside: Mapping[tuple[int, str], Wanted] = self.wanted.inside
+        inside = self.wanted.inside
         by_tag = inside.get((tag, ""))
         if not self.wanted.private or not tag >> 16 & 1 or tag & 0xFFFF < 0x1000:
             return by_tag

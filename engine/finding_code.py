@@ -53,6 +53,7 @@ MEANING: Mapping[str, str] = {
     "after-otherwise": "an ordinary route stands behind an `otherwise` route",
     "takes-everything": "a route has neither `match`, `from` nor `otherwise`",
     "never-matches": "no study can be such that the route fires",
+    "never-sent": "no result can be such that the destination gets it",
     "does-nothing": "a route neither processes, delivers nor holds",
     "holds-and-acts": "a route that holds would also process or deliver",
     "result-unused": "a route makes results and sends them nowhere",

@@ -56,7 +56,7 @@ class MatchReader:
     ) -> None:
         """``known`` gives the names that a fact's values must be among."""
         self._key_at = key_at
-        self._complain = complain
+        self._complain = self.complain = complain
         self._complain_of_key = complain_of_key
         self._known = known or {}
 
@@ -73,6 +73,10 @@ class MatchReader:
         if isinstance(data, dict) and list(data) == ["series"]:
             data, location = data["series"], (*location, "series")
         return self._series(data, location)
+
+    def value(self, data: Any, location: Location, named: Named) -> Test | None:
+        """What the values of one attribute or field must be; None after a complaint."""
+        return self._test(data, location, named)
 
     def _series(self, data: Any, location: Location) -> Series | None:
         inner = self.match(data, location, "series")
@@ -145,6 +149,11 @@ class MatchReader:
         return Attribute(self._position(location), name, test)
 
     def _instances(self, value: Any, location: Location) -> Predicate | None:
+        bounds = self.count(value, location)
+        return Instances(self._position(location), bounds) if bounds is not None else None
+
+    def count(self, value: Any, location: Location) -> Bounds | None:
+        """How many there must be; None after a complaint."""
         if not isinstance(value, dict):
             value = {"equals": value}
         bounds = []
@@ -165,7 +174,7 @@ class MatchReader:
         both = Bounds(max(lows, default=None), min(highs, default=None))
         if both.low is not None and both.high is not None and both.low > both.high:
             self._complain(location, "no count is in this range", "never-matches")
-        return Instances(self._position(location), both)
+        return both
 
     def _time(self, value: Any, location: Location) -> Predicate | None:
         ends = value.get("between") if isinstance(value, dict) and list(value) == ["between"] else None

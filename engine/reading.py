@@ -24,12 +24,12 @@ from engine.grammar import MatchReader
 from engine.model import Issuer, Site
 from engine.predicate import AnyOf, Predicate
 from engine.route import ANYTHING, Route, Sending
+from engine.route_sections import RouteSettings
 from engine.sections import (
     NAME,
     Assembly,
     EngineSettings,
     Retention,
-    RouteSettings,
     SiteSettings,
     TableSettings,
     TestSettings,
@@ -37,6 +37,7 @@ from engine.sections import (
 )
 from engine.settings import Settings
 from engine.table import Declared
+from engine.when_grammar import WhenReader
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T", InboundType, OutboundType, ProcessorType)
@@ -249,6 +250,11 @@ def _route(reading: Reading, block: Any, location: Location) -> Route | None:
     if data.get("match") == {}:
         reading.complain((*location, "match"), "is empty; leave it out to take everything that comes")
     select = reader.select(data["select"], (*location, "select")) if "select" in data else None
+    when = WhenReader(reader, reading.block)
+    whens = [
+        when.when(one["when"], (*location, "deliver", index, "when")) if one.get("when") is not None else ()
+        for index, one in enumerate(map(_mapping, _list(data.get("deliver"))))
+    ]
     if settings is None:
         return None
     if len(reading.findings) > before and match == ANYTHING:
@@ -265,11 +271,12 @@ def _route(reading: Reading, block: Any, location: Location) -> Route | None:
             Sending(
                 one.to,
                 one.after,
-                one.when.status if one.when else (),
+                whens[index] if index < len(whens) else (),
                 tuple(step.model_dump(exclude_none=True, mode="json") for step in one.transform),
             )
-            for one in settings.deliver
+            for index, one in enumerate(settings.deliver)
         ),
+        schedule=settings.schedule,
         shadow=settings.mode == "shadow",
         hold=settings.hold,
         otherwise=settings.otherwise,

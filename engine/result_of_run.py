@@ -7,6 +7,7 @@ hold where a person must look. A run for an earlier revision that ends after a l
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
@@ -16,10 +17,9 @@ from engine.config import Table
 from engine.decide import enqueue_delivery
 from engine.model import Report, Result, ResultStatus, Study
 from engine.route import RouteOutcome, Sending
-from engine.store import studies, work
+from engine.store import deliveries, studies, work
 from engine.study_context import StudyContext
-
-DELIVERED_BY_DEFAULT = ("preliminary", "final", "corrected", "retracted")
+from engine.when import unmet
 
 
 def record_run(
@@ -91,7 +91,8 @@ def _queue_deliveries(
     result: Result,
     now: float,
 ) -> None:
-    wanted = wanted_of(outcomes, result.status.value)
+    told = deliveries.destinations_of(connection, job.study_id, job.lineage)
+    wanted = wanted_of(outcomes, result, told)
     for sending in wanted.values():
         destination = table.outbound.get(sending.to)
         if destination is None:
@@ -114,15 +115,20 @@ def _queue_deliveries(
         )
 
 
-def wanted_of(outcomes: list[RouteOutcome], status: str) -> dict[str, Sending]:
-    """Who gets a result of this status, each once, whichever of the routes names it first.
+def wanted_of(
+    outcomes: Sequence[RouteOutcome], result: Result, told: Collection[str] = ()
+) -> dict[str, Sending]:
+    """Who gets a result, each once, whichever of the routes names it first.
 
     A destination that does not get it is nobody to wait for.
+
+    Args:
+        told: destinations that were sent an earlier version of the result, or were to be.
     """
     wanted: dict[str, Sending] = {}
     for outcome in outcomes:
         for sending in outcome.deliver:
-            if status in (sending.when_status or DELIVERED_BY_DEFAULT):
+            if not unmet(sending.when, result, told=sending.to in told):
                 wanted.setdefault(sending.to, sending)
     return wanted
 

@@ -15,6 +15,8 @@ from typing import Any, Literal, Protocol
 from engine.facts import StudyFacts
 from engine.model import Study
 from engine.predicate import All, Predicate, Series, demands
+from engine.when import When, when_from_json, when_to_json
+from engine.window import DailyWindow
 
 EXPLAINED_IN_FULL = 200
 """Tables of up to so many routes are asked route by route, so that each tells its reason."""
@@ -29,7 +31,7 @@ class Sending:
 
     to: str  # key of the destination
     after: tuple[str, ...] = ()  # destinations that must have acknowledged the same result first
-    when_status: tuple[str, ...] = ()  # result statuses that are sent; empty: all
+    when: tuple[When, ...] = ()  # one of these must hold of a result; empty: it has not failed
     transform: tuple[dict[str, Any], ...] = ()  # steps on what a result says of its study
 
 
@@ -55,6 +57,7 @@ class RouteOutcome:
     series: tuple[str, ...] = ()  # Series Instance UIDs that go to the processor
     transform: tuple[dict[str, Any], ...] = ()
     deliver: tuple[Sending, ...] = ()
+    schedule: tuple[str, ...] = ()  # windows in which its runs and study deliveries start; empty: at once
     hold: str | None = None
     failed: Failed | None = None  # a miss by a predicate; decisions of earlier releases do not have it
 
@@ -91,6 +94,7 @@ class Route:
     transform: tuple[dict[str, Any], ...] = ()
     process: str | None = None
     deliver: tuple[Sending, ...] = ()
+    schedule: tuple[DailyWindow, ...] = ()
     shadow: bool = False
     hold: str | None = None
     otherwise: bool = False
@@ -213,6 +217,7 @@ def _ask(route: Route, facts: StudyFacts) -> RouteOutcome:
         series=series,
         transform=route.transform,
         deliver=route.deliver,
+        schedule=tuple(map(str, route.schedule)),
         hold=route.hold,
     )
 
@@ -223,7 +228,19 @@ def _why_it_fired(route: Route, facts: StudyFacts, selected: int) -> str:
         why = f"{why}: {route.match}"
     if route.select:
         why = f"{why}; {selected} of {len(facts.series)} series selected"
+    if route.schedule:
+        why = f"{why}; goes on {' or '.join(map(str, route.schedule))}"
     return why
+
+
+def runs_of(hits: Sequence[RouteOutcome]) -> list[list[RouteOutcome]]:
+    """The runs that routes cause: those that ask the same of a processor share one."""
+    shared: dict[str, list[RouteOutcome]] = {}
+    for hit in hits:
+        if hit.process is not None:
+            key = f"{hit.process}|{hit.shadow}|{sorted(hit.series)}|{hit.transform}|{hit.schedule}"
+            shared.setdefault(key, []).append(hit)
+    return list(shared.values())
 
 
 # ── as stored ───────────────────────────────────────────────────────────────────────────────────
@@ -258,18 +275,11 @@ def outcome_to_json(outcome: RouteOutcome) -> dict[str, Any]:
         del data["shadow"]
     if outcome.failed is not None:
         data["failed"] = asdict(outcome.failed)
-    for name in ("series", "transform"):
+    for name in ("series", "transform", "schedule"):
         if name in data:
             data[name] = list(data[name])
     if outcome.deliver:
-        data["deliver"] = [
-            {
-                key: list(value) if isinstance(value, tuple) else value
-                for key, value in asdict(one).items()
-                if value
-            }
-            for one in outcome.deliver
-        ]
+        data["deliver"] = [_sending_to_json(one) for one in outcome.deliver]
     return data
 
 
@@ -284,15 +294,26 @@ def outcome_from_json(data: Mapping[str, Any]) -> RouteOutcome:
         process=data.get("process"),
         series=tuple(data.get("series", ())),
         transform=tuple(data.get("transform", ())),
-        deliver=tuple(
-            Sending(
-                one["to"],
-                tuple(one.get("after", ())),
-                tuple(one.get("when_status", ())),
-                tuple(one.get("transform", ())),
-            )
-            for one in data.get("deliver", ())
-        ),
+        deliver=tuple(map(_sending_from_json, data.get("deliver", ()))),
+        schedule=tuple(data.get("schedule", ())),
         hold=data.get("hold"),
         failed=Failed(**data["failed"]) if "failed" in data else None,
     )
+
+
+def _sending_to_json(sending: Sending) -> dict[str, Any]:
+    data: dict[str, Any] = {"to": sending.to}
+    if sending.after:
+        data["after"] = list(sending.after)
+    if sending.when:
+        data["when"] = when_to_json(sending.when)
+    if sending.transform:
+        data["transform"] = list(sending.transform)
+    return data
+
+
+def _sending_from_json(data: Mapping[str, Any]) -> Sending:
+    when = when_from_json(data.get("when", ()))
+    if "when_status" in data:  # decisions of earlier releases knew nothing else
+        when = (When(status=tuple(data["when_status"])),)
+    return Sending(data["to"], tuple(data.get("after", ())), when, tuple(data.get("transform", ())))

@@ -18,7 +18,6 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    StringConstraints,
     field_validator,
     model_validator,
 )
@@ -26,6 +25,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from engine.finding import did_you_mean
+from engine.route_sections import RouteSettings, Words
 from engine.settings import AETitle, Duration, HostPort, Port, Secret, Settings, Size
 from wg.block import Block
 from wg.peer import checked_endpoint, checked_interface
@@ -98,14 +98,6 @@ def _check_database(value: str) -> str:
     return value
 
 
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-def _sending(value: Any) -> Any:
-    return {"to": value} if isinstance(value, str) else value
-
-
 def _check_block(value: str, version: int, longest: int) -> str:
     try:
         block = ipaddress.ip_network(value)
@@ -136,9 +128,6 @@ TimeZone = Annotated[str, AfterValidator(_check_zone)]
 Address = Annotated[str, BeforeValidator(_check_address, json_schema_input_type=str)]
 PublicUrl = Annotated[str, AfterValidator(_check_public_url)]
 Network = Annotated[str, BeforeValidator(_check_network, json_schema_input_type=str)]
-Words = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Status = Literal["preliminary", "final", "corrected", "retracted", "failed"]
-Names = Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
 
 
 class EngineSettings(Settings):
@@ -275,74 +264,6 @@ class SiteSettings(Settings):
         return self
 
 
-class WhenSettings(Settings):
-    """`when:` which results a destination gets."""
-
-    status: Annotated[
-        tuple[Status, ...],
-        BeforeValidator(_listed, json_schema_input_type=Status | list[Status]),
-        Field(min_length=1),
-    ]
-    """Statuses that are sent."""
-
-
-class TransformSettings(Settings):
-    """One step of `transform:` an edit on what goes onward; originals stay byte-exact."""
-
-    set: dict[str, Any] | None = Field(None, examples=[{"BodyPartExamined": "BRAIN"}])
-    """Attributes to set: keyword and value."""
-    remove: tuple[str, ...] | None = Field(None, examples=[["StudyComments"]])
-    """Keywords of attributes to remove."""
-
-
-class DeliverSettings(Settings):
-    """One entry of `deliver:`; a plain name is short for `{to: name}`."""
-
-    to: str = Field(examples=["stm-ris"])
-    """Key of the destination."""
-    after: Names = Field((), examples=[["stm-pacs"]])
-    """Destinations of the same route that must have acknowledged the same result first."""
-    when: WhenSettings | None = None
-    """Which results are sent."""
-    transform: tuple[TransformSettings, ...] = ()
-    """Edits on what this destination is told: attributes of the study that the result is of."""
-
-
-class RouteSettings(Settings):
-    """One of `routes:` match, process, deliver."""
-
-    name: Words = Field(examples=["brain dti"])
-    """What people call it; appears in decisions, traces and tests."""
-    from_: Annotated[Names | None, Field(alias="from", min_length=1, examples=[["pacs", "web"]])] = None
-    """Inbound channels it listens to; all when absent."""
-    match: Any = Field(
-        None, examples=[{"site": "st-marys", "series": {"Modality": "MR", "instances": {"at_least": 60}}}]
-    )
-    """Predicates that must hold for the study (docs/routing.md)."""
-    select: Any = Field(None, examples=[{"Modality": "MR", "SeriesDescription": {"matches": "(?i)dti"}}])
-    """Predicates that name the series which go to the processor; all series when absent."""
-    transform: tuple[TransformSettings, ...] = ()
-    """Edits on what goes onward."""
-    process: str | None = Field(None, examples=["dti-qc"])
-    """Key of the processor."""
-    deliver: Annotated[
-        tuple[
-            Annotated[
-                DeliverSettings, BeforeValidator(_sending, json_schema_input_type=str | DeliverSettings)
-            ],
-            ...,
-        ],
-        BeforeValidator(_listed, json_schema_input_type=str | list[str | DeliverSettings]),
-    ] = ()
-    """Destinations, in order."""
-    mode: Literal["live", "shadow"] = "live"
-    """`shadow` does everything but deliver, and shows what it would have sent."""
-    hold: Words | None = Field(None, examples=["no route matched"])
-    """Wait for a person, with this reason."""
-    otherwise: bool = False
-    """Fire only when no other live route did."""
-
-
 class ExpectSettings(Settings):
     """`expect:` of a test."""
 
@@ -357,7 +278,8 @@ class ExpectSettings(Settings):
     holds: tuple[str, ...] | None = Field(None, examples=[[]])
     """All reasons with which the study is held; `[]` when it is not."""
     transformed: dict[str, dict[str, Any]] = Field(
-        default_factory=dict, examples=[{"dti-qc": {"BodyPartExamined": "BRAIN", "PatientComments": "absent"}}]
+        default_factory=dict,
+        examples=[{"dti-qc": {"BodyPartExamined": "BRAIN", "PatientComments": "absent"}}],
     )
     """By destination or processor, attributes of what it gets after the edits of its route."""
     rendered: dict[str, dict[str, Any]] = Field(

@@ -5,8 +5,10 @@ Enter: the values that a scope has, as text. Leaves: whether they pass. Pure.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from typing import Any
 
 from engine.pattern import Pattern
 
@@ -88,3 +90,47 @@ def as_number(value: str) -> Decimal | None:
     except InvalidOperation:
         return None
     return number if number.is_finite() else None
+
+
+# ── as stored ───────────────────────────────────────────────────────────────────────────────────
+
+
+def bounds_to_json(bounds: Bounds) -> list[str | None]:
+    """Both ends as text, which keeps every digit."""
+    return [None if end is None else str(end) for end in (bounds.low, bounds.high)]
+
+
+def bounds_from_json(data: Sequence[str | None]) -> Bounds:
+    """The bounds that `bounds_to_json` wrote."""
+    low, high = (None if end is None else Decimal(end) for end in data)
+    return Bounds(low, high)
+
+
+def test_to_json(test: Test) -> dict[str, Any]:
+    """A test as plain data; what is empty is left out."""
+    data: dict[str, Any] = {}
+    if test.texts is not None:
+        data["texts"] = sorted(test.texts)
+    if test.numbers:
+        data["numbers"] = sorted(map(str, test.numbers))
+    if test.pattern is not None:
+        data["pattern"] = test.pattern.text
+    if test.bounds:
+        data["bounds"] = [bounds_to_json(one) for one in test.bounds]
+    if test.exists is not None:
+        data["exists"] = test.exists
+    if test.forbidden:
+        data["forbidden"] = [test_to_json(one) for one in test.forbidden]
+    return data
+
+
+def test_from_json(data: Mapping[str, Any]) -> Test:
+    """The test that `test_to_json` wrote."""
+    return Test(
+        texts=frozenset(data["texts"]) if "texts" in data else None,
+        numbers=frozenset(map(Decimal, data.get("numbers", ()))),
+        pattern=Pattern(data["pattern"]) if "pattern" in data else None,
+        bounds=tuple(map(bounds_from_json, data.get("bounds", ()))),
+        exists=data.get("exists"),
+        forbidden=tuple(map(test_from_json, data.get("forbidden", ()))),
+    )

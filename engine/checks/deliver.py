@@ -34,7 +34,7 @@ def check_deliver(reading: Reading, location: Location, route: Route) -> None:
                 reading.complain((*here, "after", place), message, "bad-after")
         declared = reading.outbound.get(sending.to)
         if declared is not None:
-            _check_destination(reading, here, route, declared, bool(sending.when_status))
+            _check_destination(reading, here, route, declared, bool(sending.when))
             _check_crossing(reading, here, declared.settings.site, sending.to, sites)
     cycle = _cycle({sending.to: sending.after for sending in route.deliver})
     if cycle:

@@ -78,7 +78,7 @@ def _consequences(outcome: RouteOutcome) -> list[str]:
         lines.append(f"process {outcome.process} with {len(outcome.series)} series")
     for sending in outcome.deliver:
         after = f" after {', '.join(sending.after)}" if sending.after else ""
-        when = f" when {' or '.join(sending.when_status)}" if sending.when_status else ""
+        when = f" when {'; or '.join(map(str, sending.when))}" if sending.when else ""
         lines.append(f"{'would deliver' if outcome.shadow else 'deliver'} to {sending.to}{after}{when}")
     if outcome.hold:
         lines.append(f"hold: {outcome.hold}")

@@ -55,6 +55,7 @@ def build_report(
         sentences.append("Every rule that could be checked is met.")
     sentences += [_unchecked(each, measured) for each in judgements if each.outcome == "unchecked"]
     return Report(
+        outcome="failed" if failed else "warned" if warned else "passed",
         title="Diffusion MR quality control",
         findings=tuple(findings),
         narrative="\n".join([*sentences, *remarks]),
