@@ -43,6 +43,7 @@ _OURS = {
     "file",
     "framing",
     "lease",
+    "transform",
     "object",
 }  # failures that say nothing of the peer
 _UTC = ZoneInfo("UTC")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from pathlib import Path
 
 from sqlalchemy import Connection
 
@@ -26,6 +26,7 @@ from engine.spool import Spool
 from engine.store import identity, lanes, studies, work
 from engine.store.database import Database
 from engine.store.standing import left_standing
+from engine.transform import Steps, for_delivery
 
 logger = logging.getLogger("pons.decide")
 
@@ -106,6 +107,11 @@ class Decider:
             },
         )
 
+    @property
+    def base(self) -> Path:
+        """The folder that relative paths of the table start from."""
+        return self._table.base
+
     async def facts(self, study_id: int, revision: int, table: Table | None = None) -> Study:
         """What routing may ask of a study revision; headers are read again for new questions.
 
@@ -167,7 +173,7 @@ def _queue_study_deliveries(
                 destination=destination,
                 after=sending.after,
                 lineage=lineage(study_id, "study"),
-                transform=hit.transform,
+                transform=for_delivery(hit.transform, sending.transform),
                 result_id=None,
                 status="study",
             )
@@ -225,7 +231,7 @@ def enqueue_delivery(
     destination: Declared[OutboundType],
     after: Sequence[str],
     lineage: str,
-    transform: Sequence[dict[str, Any]],
+    transform: Steps,
     result_id: str | None,
     status: str,
 ) -> None:

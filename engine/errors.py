@@ -123,4 +123,7 @@ class ProcessorFailed(PonsError):
 
 
 class TransformFailed(PonsError):
-    """An edit of `transform:` cannot be made on what came; the message names attributes, never values."""
+    """An edit of `transform:` cannot be made on what came; the message names attributes, never values.
+
+    A secret that is not there raises TryAgain instead: somebody can put it there.
+    """

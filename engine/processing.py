@@ -30,7 +30,7 @@ from engine.channel import Job, Processor
 from engine.clock import Clock
 from engine.config import Table
 from engine.decide import Decider
-from engine.errors import DatabaseUnavailable, ProcessorFailed, TryAgain
+from engine.errors import DatabaseUnavailable, ProcessorFailed, TransformFailed, TryAgain
 from engine.model import Algorithm, Artefact, Report, Site, Study
 from engine.result_of_run import record_run
 from engine.retry import next_attempt
@@ -40,7 +40,7 @@ from engine.spool import fsync_folder, is_full, write_durably
 from engine.store import identity, studies, table_versions, work
 from engine.store.database import Database, insist
 from engine.study_context import read_context
-from engine.transform import copy_instances
+from engine.transform import Steps, copy_instances, for_copies_of
 
 logger = logging.getLogger("pons.processing")
 
@@ -169,11 +169,17 @@ class Processing:
             study = await self._decider.facts(job.study_id, job.revision, table)
             for earlier in self._work.glob(f"{job.job_id}*"):
                 await asyncio.to_thread(shutil.rmtree, earlier, ignore_errors=True)
-            study = await asyncio.to_thread(_lay_out, study, outcomes[0], folder)
-            context = await asyncio.to_thread(
+            study = _selected(study, outcomes[0])
+            context = await asyncio.to_thread(  # of the originals, whatever the processor may see
                 read_context, study.stored, _site(table, study.site), study.revision
             )
-            report, failed = await self._process(job, processor, study, folder)
+            steps = for_copies_of(outcomes[0].transform, "processor")
+            try:
+                study = await asyncio.to_thread(_lay_out, study, steps, folder, table.base)
+            except (TransformFailed, TryAgain) as error:
+                report, failed = await self._without_findings(job, error)
+            else:
+                report, failed = await self._process(job, processor, study, folder)
             if report is None:
                 return
             result_id = await asyncio.to_thread(identity.result_id, job.job_id, report, folder / "out")
@@ -209,8 +215,23 @@ class Processing:
                 raise ProcessorFailed(f"the table has no processor {job.processor!r} any more")
             run = Job(job.job_id, folder / "in", folder / "out", study, job.attempts)
             return await processor.process(run), ""
-        except TryAgain as error:
-            why = str(error)
+        except (ProcessorFailed, TryAgain) as error:
+            return await self._without_findings(job, error)
+        except Exception as error:
+            if is_full(error):
+                raise
+            logger.exception("a processor raised outside its contract", extra={"pons": {"job": job.job_id}})
+            failure = f"the processor broke: {type(error).__name__}"
+            return failure_report(job.processor, failure, ""), failure
+
+    async def _without_findings(
+        self, job: Any, error: ProcessorFailed | TransformFailed | TryAgain
+    ) -> tuple[Report | None, str]:
+        """A failure report and its reason; nothing when the job will run again."""
+        failure, detail = str(error), error.detail if isinstance(error, ProcessorFailed) else ""
+        if isinstance(error, TransformFailed):
+            failure = f"transform: {failure}"
+        elif isinstance(error, TryAgain):
             again_at = next_attempt(
                 RETRY,
                 attempt=job.attempts,
@@ -220,20 +241,14 @@ class Processing:
                 after=error.after,
             )
             if again_at is not None:
+                why = failure
                 await self._database.write(
                     lambda c: work.finish_job(
                         c, job, "queued", self._clock.now(), detail=why, due_at=again_at
                     )
                 )
                 return None, ""
-            failure, detail = f"gave up after {job.attempts} runs: {why}", ""
-        except ProcessorFailed as error:
-            failure, detail = str(error), error.detail
-        except Exception as error:
-            if is_full(error):
-                raise
-            logger.exception("a processor raised outside its contract", extra={"pons": {"job": job.job_id}})
-            failure, detail = f"the processor broke: {type(error).__name__}", ""
+            failure = f"gave up after {job.attempts} runs: {failure}"
         return failure_report(job.processor, failure, detail), failure
 
     def _keep_artefacts(self, report: Report, out: Path, result_id: str) -> Report:
@@ -268,19 +283,21 @@ def _site(table: Table, key: str) -> Site:
     return table.sites.get(key) or Site(key=key, name=key, timezone="UTC")
 
 
-def _lay_out(study: Study, outcome: RouteOutcome, folder: Path) -> Study:
-    """The folder contract: `in/<series>/<sop>.dcm` copies of what the route selects, an empty `out/`."""
-    (folder / "out").mkdir(parents=True, mode=0o700)
-    (folder / "in").mkdir(mode=0o700)
-    wanted = set(outcome.series)
-    chosen = [one for one in study.stored if not wanted or one.series_instance_uid in wanted]
-    stored = copy_instances(chosen, folder / "in", outcome.transform)
-    names = {one.sop_instance_uid for one in stored}
+def _selected(study: Study, outcome: RouteOutcome) -> Study:
+    """The study with the series that a route selects."""
+    wanted = set(outcome.series) or {one.series_instance_uid for one in study.stored}
     return replace(
         study,
-        stored=stored,
-        instances=tuple(one for one in study.instances if one.sop_instance_uid in names),
+        stored=tuple(one for one in study.stored if one.series_instance_uid in wanted),
+        instances=tuple(one for one in study.instances if one.series_instance_uid in wanted),
     )
+
+
+def _lay_out(study: Study, steps: Steps, folder: Path, base: Path) -> Study:
+    """The folder contract: `in/<series>/<sop>.dcm` copies, edited by the steps, an empty `out/`."""
+    (folder / "out").mkdir(parents=True, mode=0o700)
+    (folder / "in").mkdir(mode=0o700)
+    return replace(study, stored=copy_instances(study.stored, folder / "in", steps, base))
 
 
 def failure_report(processor: str, failure: str, detail: str) -> Report:

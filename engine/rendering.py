@@ -16,12 +16,13 @@ from typing import Any
 from engine.channel import Outbound
 from engine.clock import Clock, at
 from engine.decide import Decider
+from engine.errors import Refused, TransformFailed
 from engine.model import Acknowledged, DeliveryId, History, Part, Payload, Result, ResultStatus, Study
 from engine.spool import fsync_folder, write_durably
 from engine.store import deliveries, work
 from engine.store.database import Database
 from engine.stored_result import stored_result
-from engine.transform import copy_instances
+from engine.transform import Steps, copy_instances, edit_result
 
 
 class Rendering:
@@ -36,9 +37,17 @@ class Rendering:
         self._payloads.mkdir(mode=0o700, exist_ok=True)
 
     async def payload(self, channel: Outbound, head: Any) -> Payload:
-        """What a delivery (its row) sends; durable before it is returned."""
+        """What a delivery (its row) sends; durable before it is returned.
+
+        Raises:
+            Refused: an edit that its route asks for cannot be made on what it is of.
+            TryAgain: a secret of such an edit is not there.
+        """
         if head.payload is None:
-            subject, history = await self._subject(head)
+            try:
+                subject, history = await self._subject(head)
+            except TransformFailed as error:
+                raise Refused(f"transform: {error}", code="transform") from None
             rendered = await asyncio.to_thread(self._render, channel, head.delivery_id, subject, history)
             manifest = await self._database.write(
                 lambda c: deliveries.keep_payload(c, head.delivery_id, rendered)
@@ -53,9 +62,7 @@ class Rendering:
         reports = [row for row in told if row.status != ResultStatus.FAILED]
         standing = None
         if reports and reports[-1].status != ResultStatus.RETRACTED:
-            held = reports[-1].result_id
-            document = await self._database.read(lambda c: work.result_document(c, held))
-            standing = stored_result(document, self._data)
+            standing = await self._told(reports[-1].result_id, reports[-1].transform)
         history = History(
             delivery_id=DeliveryId(head.delivery_id),
             rendered_at=at(self._clock.now()),
@@ -63,14 +70,21 @@ class Rendering:
             standing=standing,
         )
         if head.result_id is not None:
-            document = await self._database.read(lambda c: work.result_document(c, head.result_id))
-            return stored_result(document, self._data), history
+            return await self._told(head.result_id, head.transform), history
         study = await self._decider.facts(head.study_id, head.study_revision)
         if head.transform:
             folder = self._payloads / head.delivery_id / "edited"
-            edited = await asyncio.to_thread(copy_instances, study.stored, folder, head.transform)
+            edited = await asyncio.to_thread(
+                copy_instances, study.stored, folder, head.transform, self._decider.base
+            )
             study = replace(study, stored=edited)
         return study, history
+
+    async def _told(self, result_id: str, transform: Steps) -> Result:
+        """A result as its destination is told it."""
+        document = await self._database.read(lambda c: work.result_document(c, result_id))
+        result = stored_result(document, self._data)
+        return await asyncio.to_thread(edit_result, result, transform, self._decider.base)
 
     def _render(
         self, channel: Outbound, delivery_id: str, subject: Result | Study, history: History

@@ -109,7 +109,7 @@ def _queue_deliveries(
             destination=destination,
             after=[name for name in sending.after if name in wanted and name in table.outbound],
             lineage=job.lineage,
-            transform=(),
+            transform=sending.transform,
             result_id=result.result_id,
             status=result.status.value,
         )

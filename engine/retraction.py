@@ -125,7 +125,7 @@ def retract(
             destination=destinations[name],
             after=(),  # a warning waits for nobody
             lineage=planned.lineage,
-            transform=(),
+            transform=deliveries.latest_edits(connection, planned.study_id, planned.lineage, name),
             result_id=result.result_id,
             status=result.status.value,
         )

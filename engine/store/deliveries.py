@@ -80,6 +80,24 @@ def destinations_of(connection: Connection, study_id: int, lineage: str) -> Sequ
     )
 
 
+def latest_edits(
+    connection: Connection, study_id: int, lineage: str, destination: str
+) -> list[dict[str, Any]]:
+    """The steps on what a destination was last told of a lineage; none where it was told nothing."""
+    found = connection.execute(
+        select(deliveries.c.transform)
+        .where(
+            deliveries.c.study_id == study_id,
+            deliveries.c.lineage == lineage,
+            deliveries.c.destination == destination,
+            deliveries.c.result_id.is_not(None),
+        )
+        .order_by(deliveries.c.seq.desc())
+        .limit(1)
+    ).scalar()
+    return list(found or ())
+
+
 def is_awaited(connection: Connection, study_id: int) -> bool:
     """Whether a delivery of the study waits for something: another acknowledgement, a commitment."""
     return bool(

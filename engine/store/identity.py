@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ def delivery_id(
     result_id: str | None,
     destination: str,
     lineage: str,
-    transform: Sequence[dict[str, Any]],
+    transform: Sequence[Mapping[str, Any]],
 ) -> str:
     """Of the next delivery of a result, or of the study itself; inside the transaction that queues it."""
     same = deliveries.c.result_id == result_id if result_id else deliveries.c.result_id.is_(None)
@@ -62,7 +62,7 @@ def delivery_id(
         )
     ).scalar_one()
     subject = (result_id,) if result_id else _contents(connection, study_id, revision)
-    edits = json.dumps(list(transform), sort_keys=True)
+    edits = json.dumps([dict(step) for step in transform], sort_keys=True)
     return _id("delivery", *subject, destination, _told(lineage), edits, str(earlier))
 
 

@@ -8,6 +8,14 @@ it may touch, `steps` what it does to a data set, `copies` and `result` what it 
 from engine.transform.attributes import edit_attributes
 from engine.transform.copies import copy_instances
 from engine.transform.result import edit_result
-from engine.transform.steps import Step, Steps, for_copies_of
+from engine.transform.steps import Step, Steps, for_copies_of, for_delivery
 
-__all__ = ["Step", "Steps", "copy_instances", "edit_attributes", "edit_result", "for_copies_of"]
+__all__ = [
+    "Step",
+    "Steps",
+    "copy_instances",
+    "edit_attributes",
+    "edit_result",
+    "for_copies_of",
+    "for_delivery",
+]

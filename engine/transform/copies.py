@@ -40,6 +40,7 @@ def copy_instances(
 
     Raises:
         TransformFailed: an edit cannot be made; copies made so far are left in the folder.
+        TryAgain: a secret is not there.
     """
     copies = []
     edits = edits_of(steps, base)

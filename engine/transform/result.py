@@ -24,6 +24,7 @@ def edit_result(result: Result, steps: Steps, base: Path = Path()) -> Result:
 
     Raises:
         TransformFailed: an edit cannot be made.
+        TryAgain: a secret is not there.
     """
     if not steps:
         return result

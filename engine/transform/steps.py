@@ -26,7 +26,7 @@ from engine.attribute import NUMERIC
 from engine.character_set import Repertoire
 from engine.decoded import repertoire_of, turn_into_utf8
 from engine.element_value import value_of
-from engine.errors import TransformFailed
+from engine.errors import TransformFailed, TryAgain
 from engine.settings import Secret
 from engine.transform.keep import keep_only
 from engine.transform.targets import PRIVATE, Target, target
@@ -49,6 +49,11 @@ def for_copies_of(steps: Steps, reader: Literal["processor", "forward"]) -> tupl
     return tuple({key: value for key, value in step.items() if key != "for"} for step in chosen)
 
 
+def for_delivery(route: Steps, sending: Steps) -> tuple[Step, ...]:
+    """The steps on a study that is forwarded: those of its route, then those of the `deliver:` entry."""
+    return (*for_copies_of(route, "forward"), *sending)
+
+
 def edits_of(steps: Steps, base: Path) -> tuple[Edit, ...]:
     """The edits that steps ask for; secrets are read here, once.
 
@@ -56,7 +61,7 @@ def edits_of(steps: Steps, base: Path) -> tuple[Edit, ...]:
         base: the folder that a secret's file starts from, the table's.
 
     Raises:
-        TransformFailed: a secret is not there.
+        TryAgain: a secret is not there, or is none; its code is `transform`.
     """
     return tuple(_edit_of(step, base) for step in steps)
 
@@ -105,11 +110,11 @@ def _key(reference: Mapping[str, Any], base: Path) -> bytes:
     try:
         key = secret.reveal()
     except LookupError as error:
-        raise TransformFailed(str(error.args[0])) from None
+        raise TryAgain(f"transform: {error.args[0]}", code="transform") from None
     except ValueError:
-        raise TransformFailed(f"secret file {secret.file} is not text") from None
+        raise TryAgain(f"transform: secret file {secret.file} is not text", code="transform") from None
     if not key:
-        raise TransformFailed("the secret of a transform is empty")
+        raise TryAgain("transform: the secret is empty", code="transform")
     return key.encode("utf-8")
 
 
