@@ -9,9 +9,13 @@ from __future__ import annotations
 from engine.checks.commitment import check_commitment, check_reports
 from engine.checks.listeners import check_listeners, check_mounted
 from engine.checks.names import is_known
+from engine.checks.overlap import check_overlap
+from engine.checks.reach import check_reach
 from engine.checks.routes import check_order, check_route
 from engine.checks.sites import check_sites
+from engine.checks.standing import Routes
 from engine.checks.surroundings import check_surroundings
+from engine.checks.usage import check_usage
 from engine.reading import Reading
 from engine.tunnel_check import check_register, check_tunnels
 
@@ -31,6 +35,10 @@ def check(reading: Reading, *, surroundings: bool = True) -> None:
     check_order(reading)
     for index, route in reading.routes.items():
         check_route(reading, ("routes", index), route)
+    routes = Routes(reading)
+    check_reach(reading, routes)
+    check_overlap(reading, routes)
+    check_usage(reading, routes)
     if surroundings:
         check_surroundings(reading)
         check_register(reading)

@@ -54,6 +54,8 @@ MEANING: Mapping[str, str] = {
     "takes-everything": "a route has neither `match`, `from` nor `otherwise`",
     "never-matches": "no study can be such that the route fires",
     "never-sent": "no result can be such that the destination gets it",
+    "identical-route": "two routes differ in nothing but their names",
+    "shadowed-otherwise": "other routes leave nothing to an `otherwise` route",
     "does-nothing": "a route neither processes, delivers nor holds",
     "holds-and-acts": "a route that holds would also process or deliver",
     "result-unused": "a route makes results and sends them nowhere",
@@ -66,6 +68,11 @@ MEANING: Mapping[str, str] = {
     "no-status": "`when` is asked of a study, which has no status",
     "across-sites": "a result or study would go to another site than it is from",
     "other-sites-left-out": "a destination gets only some of what its route takes",
+    # what nothing uses
+    "unused-destination": "no route delivers to a destination",
+    "unused-processor": "no route processes with a processor",
+    "unrouted-inbound": "no route takes what comes by an inbound channel",
+    "unrouted-site": "no route, or only `otherwise`, takes what comes from a site",
     # this machine
     "missing-secret": "a secret's variable or file is not there",
     "missing-file": "a file that the table names is not there",

@@ -37,6 +37,7 @@ from engine.sections import (
 )
 from engine.settings import Settings
 from engine.table import Declared
+from engine.transform.settings import as_step
 from engine.when_grammar import WhenReader
 
 M = TypeVar("M", bound=BaseModel)
@@ -74,6 +75,11 @@ class Reading:
     def warn(self, location: Location, message: str, code: str = "") -> None:
         """Record something that works but is probably not meant."""
         mark = self.document.value_at(location)
+        self.findings.append(Finding.at(mark, location, message, "warning", code))
+
+    def warn_of_key(self, location: Location, message: str, code: str = "") -> None:
+        """The same about the key at a location."""
+        mark = self.document.key_at(location)
         self.findings.append(Finding.at(mark, location, message, "warning", code))
 
     def names(self, section: str) -> tuple[str, ...]:
@@ -265,14 +271,14 @@ def _route(reading: Reading, block: Any, location: Location) -> Route | None:
         inbound=settings.from_,
         match=match,
         select=select,
-        transform=tuple(step.model_dump(exclude_none=True, mode="json") for step in settings.transform),
+        transform=tuple(as_step(step) for step in settings.transform),
         process=settings.process,
         deliver=tuple(
             Sending(
                 one.to,
                 one.after,
                 whens[index] if index < len(whens) else (),
-                tuple(step.model_dump(exclude_none=True, mode="json") for step in one.transform),
+                tuple(as_step(step) for step in one.transform),
             )
             for index, one in enumerate(settings.deliver)
         ),

@@ -9,10 +9,9 @@ from __future__ import annotations
 from engine.checks.deliver import check_deliver
 from engine.checks.names import is_known
 from engine.finding import Location, shown
-from engine.predicate import demands
 from engine.reading import Reading
 from engine.route import ANYTHING, Route
-from engine.transform_check import complaints_of_step
+from engine.transform.rules import complaints_of_step
 
 
 def check_order(reading: Reading) -> None:
@@ -36,9 +35,6 @@ def check_route(reading: Reading, location: Location, route: Route) -> None:
     if route.match == ANYTHING and route.inbound is None and not route.otherwise:
         message = "takes every study there is; give it match, from, or otherwise: true"
         reading.complain(location, message, "takes-everything")
-    if demands(route.match).get("site") == frozenset():
-        message = "asks for two sites at once, so it never holds"
-        reading.complain((*location, "match"), message, "never-matches")
     if route.process is None and not route.deliver and route.hold is None:
         reading.complain(location, "does nothing; give it process, deliver or hold", "does-nothing")
     if route.hold is not None and (route.process is not None or route.deliver):
