@@ -13,11 +13,11 @@ from engine.check import check
 from engine.directory import Directory
 from engine.document import read
 from engine.errors import ConfigurationError
+from engine.expected import read_tests
 from engine.finding import Finding
 from engine.reading import Reading, read_sections
 from engine.sections import Assembly, EngineSettings
 from engine.table import Declared, Table, TableTest
-from engine.table_tests import read_tests
 
 __all__ = [
     "Assembly",

@@ -21,7 +21,7 @@ from engine.errors import DatabaseUnavailable
 from engine.model import Study
 from engine.order import order_key
 from engine.recorded_study import recorded_study
-from engine.route import Decision, RouteOutcome, decide, decision_to_json, outcome_to_json
+from engine.route import Decision, RouteOutcome, decide, decision_to_json, outcome_to_json, runs_of
 from engine.spool import Spool
 from engine.store import identity, lanes, studies, work
 from engine.store.database import Database
@@ -195,13 +195,8 @@ def queue_jobs(
     Args:
         route: only the runs that this route has a share in, whole: a run keeps its lineage.
     """
-    shared: dict[str, list[RouteOutcome]] = {}
-    for hit in hits:
-        if hit.process is not None:
-            key = f"{hit.process}|{hit.shadow}|{sorted(hit.series)}|{hit.transform}"
-            shared.setdefault(key, []).append(hit)
     lineages: set[str] = set()
-    for together in shared.values():
+    for together in runs_of(hits):
         if route is not None and all(hit.route != route for hit in together):
             continue
         first = together[0]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from engine.channel import InboundType, OutboundType, ProcessorType
-from engine.model import Site, Study
+from engine.model import Report, ResultStatus, Site, Study
+from engine.predicate import Attribute
 from engine.route import Route, RouteIndex
 from engine.sections import Assembly, EngineSettings, Retention, TunnelSettings
 
@@ -27,13 +28,37 @@ class Declared(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
+class GivenResult:
+    """A result as processors are to give it in a test: written in the table, or in a file."""
+
+    status: ResultStatus = ResultStatus.FINAL
+    report: Report | None = None
+    folder: Path | None = None  # where its artefacts are
+    file: Path | None = None  # a `result.json`, read when the test is run
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a test of the table is run with."""
+
+    study: Study  # without instances where they are in files
+    files: Path | None = None  # DICOM JSON, or a folder of instances; read when the test is run
+    changed: Mapping[str, Any] = field(default_factory=dict)  # attributes that count instead of the files'
+    result: GivenResult | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Expectation:
     """What a test of the table demands; None leaves open."""
 
-    routes: tuple[str, ...]
+    routes: tuple[str, ...] | None = None
     shadow: tuple[str, ...] | None = None
     deliver: tuple[str, ...] | None = None
     held: str | None = None
+    holds: tuple[str, ...] | None = None
+    transformed: Mapping[str, tuple[Attribute, ...]] = field(default_factory=dict)  # by who gets the copy
+    rendered: Mapping[str, tuple[Attribute, ...]] = field(default_factory=dict)  # by destination
+    positions: Mapping[str, str] = field(default_factory=dict)  # of each of these, where it is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +67,7 @@ class TableTest:
 
     name: str
     position: str
-    study: Study
+    given: Given
     expect: Expectation
 
 

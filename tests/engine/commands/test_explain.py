@@ -84,7 +84,7 @@ def test_a_folder_without_dicom_says_so(table: Path, tmp_path: Path) -> None:
 
 def test_a_study_uid_shows_the_decision_that_was_taken(table: Path) -> None:
     loaded = load(table)
-    decision = decide(loaded.tests[0].study, loaded)
+    decision = decide(loaded.tests[0].given.study, loaded)
     database = open_database(locate(loaded.engine))
     try:
         migrate(database.engine)

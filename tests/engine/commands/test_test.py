@@ -24,11 +24,13 @@ def test_a_failing_test_of_a_table_shows_expected_got_and_why(table: Path) -> No
     assert done.exit_code == 1
     assert done.output.splitlines() == [
         "FAIL a pair goes on",
-        "     routes: expected magnetic; got rest (routes.yaml:12:5)",
+        "     routes: expected magnetic; got rest (routes.yaml:14:14)",
         "     magnetic: did not fire, routes.yaml:9:62: wanted one series with instances at least 2, found 1",
         "     rest: fired, no other route fired",
         f"{table}: 0 of 1 tests pass",
     ]
     told = json.loads(pons("test", table, "--json").output)
-    assert told[0]["passed"] is False
-    assert told[0]["differences"] == [{"what": "routes", "expected": ["magnetic"], "got": ["rest"]}]
+    assert (told["passed"], told["failed"]) == (0, 1)
+    assert told["tests"][0]["differences"] == [
+        {"what": "routes", "expected": ["magnetic"], "got": ["rest"], "position": "routes.yaml:14:14"}
+    ]
