@@ -20,6 +20,7 @@ from engine.commands import (
     destinations,
     explain,
     hold,
+    init,
     look,
     replay,
     result,
@@ -41,6 +42,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
+    init,
     run,
     check,
     test,

@@ -6,14 +6,12 @@ meaning and an example. `make docs` writes them to docs/reference/; a test holds
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
-import yaml
-
 from engine.catalog import Catalog
 from engine.schema import SECTIONS, marked_table_schema
+from engine.yaml_text import in_line
 
 _TABLE = """# The table, field by field
 
@@ -109,7 +107,7 @@ class _Reference:
             if (only is None or key in only) and "const" not in field:
                 default = self._default(key, field, block)
                 meaning = " ".join(str(field.get("description", "")).split())
-                example = _yaml(field["examples"][0]) if field.get("examples") else ""
+                example = in_line(field["examples"][0]) if field.get("examples") else ""
                 row = (f"`{key}`", self._type(field), default, meaning, f"`{example}`" if example else "")
                 lines.append(f"| {' | '.join(one.replace('|', chr(92) + '|') for one in row)} |")
         return "\n".join([*lines, ""])
@@ -119,7 +117,7 @@ class _Reference:
         if key in block.get("required", ()):
             return "–"
         default = field.get("default")
-        return "" if default in (None, "", [], {}) else f"`{_yaml(default)}`"
+        return "" if default in (None, "", [], {}) else f"`{in_line(default)}`"
 
     def _type(self, field: dict[str, Any]) -> str:
         if "$ref" in field:
@@ -175,26 +173,3 @@ def _referred(field: Any) -> Iterator[str]:
 
 def _slug(title: str) -> str:
     return title.lower().replace(" ", "-")
-
-
-def _yaml(value: Any) -> str:
-    """A value as it stands in a table, on one line."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {_yaml(one)}" for key, one in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(_yaml(one) for one in value) + "]"
-    if isinstance(value, str):
-        return value if _is_plain(value) else json.dumps(value, ensure_ascii=False)
-    if isinstance(value, float) and value == int(value):
-        return str(int(value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _is_plain(text: str) -> bool:
-    """Whether a text needs no quotes inside brackets and braces."""
-    if set(text) & set("()?*{}"):
-        return False
-    try:
-        return bool(yaml.safe_load(f"[{text}]") == [text])
-    except yaml.YAMLError:
-        return False

@@ -1,4 +1,4 @@
-"""A reader's editor finds the schema: the line that names it leads to the file, which is up to date elsewhere."""
+"""A reader's editor finds the schema: the first line of each table leads to the file that is kept up to date."""
 
 from __future__ import annotations
 
