@@ -22,6 +22,7 @@ from typing import Any
 import yaml
 
 from engine.finding import Finding, Location, Mark, did_you_mean, shown
+from engine.transform.map_file import files_named, label_of
 
 MAX_BYTES = 32 * 1024 * 1024  # one file; ten thousand routes are about three
 MAX_NODES = 2_000_000  # values in one file after its aliases are expanded
@@ -82,13 +83,7 @@ class Document:
 
     def value_at(self, location: Location) -> Mark:
         """The position of the value at a location, or of the nearest value that encloses it."""
-        node = self.root
-        for part in location:
-            child = _child(node, part)
-            if child is None:
-                continue  # pydantic names branches of a union that the file does not
-            node = child
-        return node.mark
+        return _at(self.root, location).mark
 
     def key_at(self, location: Location) -> Mark:
         """The position of the key at a location; that of the value where there is no key."""
@@ -97,6 +92,13 @@ class Document:
             node = _child(node, part) or node
         key = node.keys.get(str(location[-1])) if location else None
         return key or self.value_at(location)
+
+
+def _at(node: Node, location: Location) -> Node:
+    """The node at a location, or the nearest that encloses it."""
+    for part in location:
+        node = _child(node, part) or node  # pydantic names branches of a union that the file does not
+    return node
 
 
 def _child(node: Node, part: str | int) -> Node | None:
@@ -143,6 +145,18 @@ def read(path: Path, base: Path | None = None) -> Document:
         part = _parse(content, label, findings)
         if part is not None:
             _merge(root, part, findings)
+    for location, name in files_named(root.data):
+        try:
+            label = label_of(name)
+            content = (folder / label).read_bytes()
+        except (OSError, ValueError) as error:
+            why = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else str(error)
+            mark = _at(root, location).mark
+            findings.append(Finding.at(mark, location, f"{shown(name)} {why}", code="missing-file"))
+            continue
+        if label not in files:
+            digest.update(b"\0" + label.encode() + b"\0" + content)
+            files[label] = _text(content)
     return Document(base, _version(digest), root, tuple(findings), files)
 
 

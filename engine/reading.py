@@ -37,7 +37,8 @@ from engine.sections import (
 )
 from engine.settings import Settings
 from engine.table import Declared
-from engine.transform.settings import as_step
+from engine.transform.map_file import with_entries
+from engine.transform.settings import TransformSettings, as_step
 from engine.when_grammar import WhenReader
 
 M = TypeVar("M", bound=BaseModel)
@@ -271,14 +272,14 @@ def _route(reading: Reading, block: Any, location: Location) -> Route | None:
         inbound=settings.from_,
         match=match,
         select=select,
-        transform=tuple(as_step(step) for step in settings.transform),
+        transform=_steps(reading, settings.transform, (*location, "transform")),
         process=settings.process,
         deliver=tuple(
             Sending(
                 one.to,
                 one.after,
                 whens[index] if index < len(whens) else (),
-                tuple(as_step(step) for step in one.transform),
+                _steps(reading, one.transform, (*location, "deliver", index, "transform")),
             )
             for index, one in enumerate(settings.deliver)
         ),
@@ -287,6 +288,19 @@ def _route(reading: Reading, block: Any, location: Location) -> Route | None:
         hold=settings.hold,
         otherwise=settings.otherwise,
     )
+
+
+def _steps(
+    reading: Reading, settings: tuple[TransformSettings, ...], location: Location
+) -> tuple[dict[str, Any], ...]:
+    """Steps as a decision remembers them, the entries of their map files included."""
+    steps = []
+    for index, one in enumerate(settings):
+        step, complaints = with_entries(as_step(one), reading.document.files)
+        for inner, message in complaints:
+            reading.complain((*location, index, *inner), message, "bad-transform")
+        steps.append(step)
+    return tuple(steps)
 
 
 def _mapping(value: Any) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SkipValidation, StringConstraints
 
 from engine.settings import Settings
+from engine.transform.settings import TransformSettings
 from engine.when_grammar import WhenSettings
 from engine.window import Window
 
@@ -28,15 +29,6 @@ Words = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r
 Names = Annotated[tuple[str, ...], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
 
 
-class TransformSettings(Settings):
-    """One step of `transform:` an edit on what goes onward; originals stay byte-exact."""
-
-    set: dict[str, Any] | None = Field(None, examples=[{"BodyPartExamined": "BRAIN"}])
-    """Attributes to set: keyword and value."""
-    remove: tuple[str, ...] | None = Field(None, examples=[["StudyComments"]])
-    """Keywords of attributes to remove."""
-
-
 class DeliverSettings(Settings):
     """One entry of `deliver:`; a plain name is short for `{to: name}`."""
 
@@ -47,7 +39,7 @@ class DeliverSettings(Settings):
     when: Annotated[WhenSettings | list[WhenSettings] | None, SkipValidation] = None
     """Which results are sent: one mapping, or a list of which one must hold; all but failures when absent."""
     transform: tuple[TransformSettings, ...] = ()
-    """Edits on what this destination is told: attributes of the study that the result is of."""
+    """Edits for this destination: on the study itself, or on what a result says of its study."""
 
 
 class RouteSettings(Settings):
