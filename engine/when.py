@@ -33,7 +33,7 @@ FLAGS: Mapping[str, tuple[str, ...]] = {
 """A flag (HL7 table 0078) in words; what is low or high is abnormal too."""
 
 PARTS = ("concept", "value", "unit", "flag", "site", "laterality", "group", "tracking_id", "comment")
-"""What may be asked of a finding. A code is its value, `SCHEME:value`, and its meaning."""
+"""What may be asked of a finding. A code is `SCHEME:value`, its meaning, and but for `value` its value."""
 
 AT_LEAST_ONE = Bounds(Decimal(1), None)
 
@@ -134,7 +134,8 @@ def values_of(finding: Finding, part: str) -> tuple[str, ...]:
     if part == "flag":
         return FLAGS[value.value]
     if isinstance(value, Code):
-        return value.value, f"{value.scheme}:{value.value}", value.meaning
+        named = f"{value.scheme}:{value.value}", value.meaning
+        return named if part == "value" else (value.value, *named)  # its digits are no number
     return (f"{value:f}",) if isinstance(value, Decimal) else (str(value),)
 
 

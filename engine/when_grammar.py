@@ -23,6 +23,7 @@ Block = Callable[[type[M], Any, Location], M | None]
 Status = Literal["preliminary", "final", "corrected", "retracted", "failed"]
 Outcome = Literal["passed", "warned", "failed"]
 
+_EMPTY = "is empty; say what a finding must be, for example {flag: abnormal}"
 _WORDS = tuple(dict.fromkeys(word for words in FLAGS.values() for word in words))
 
 
@@ -116,12 +117,15 @@ class WhenReader:
         else:
             pairs = [(data, location)]
         read = [self._one(one, where) for one, where in pairs]
-        if not pairs or data == {}:
-            self._complain(location, "is empty; say what a finding must be, for example {flag: abnormal}")
+        if not pairs:
+            self._complain(location, _EMPTY)
         return [one for one in read if one is not None]
 
     def _one(self, data: Any, location: Location) -> FindingsTest | None:
         if self._block(FindingsSettings, data, location) is None:
+            return None
+        if not data:
+            self._complain(location, _EMPTY)
             return None
         tests, count = [], AT_LEAST_ONE
         for part, wanted in data.items():
