@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from engine.checks.deliver import check_deliver
 from engine.checks.names import is_known
+from engine.checks.transforms import check_transforms
 from engine.finding import Location, shown
 from engine.reading import Reading
 from engine.route import ANYTHING, Route
-from engine.transform.rules import complaints_of_step
 
 
 def check_order(reading: Reading) -> None:
@@ -50,10 +50,5 @@ def check_route(reading: Reading, location: Location, route: Route) -> None:
         reading.complain_of_key((*location, "select"), message, "select-unused")
     for index, name in enumerate(route.inbound or ()):
         is_known(reading, "inbound", name, (*location, "from", index))
-    for index, step in enumerate(route.transform):
-        for inner, message in complaints_of_step(step):
-            reading.complain((*location, "transform", index, *inner), message)
-    if route.transform and route.process is None and not route.deliver:
-        message = "nothing goes onward that it could edit"
-        reading.complain((*location, "transform"), message, "transform-unused")
+    check_transforms(reading, location, route)
     check_deliver(reading, location, route)
