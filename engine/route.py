@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 from engine.facts import StudyFacts
 from engine.model import Study
 from engine.predicate import All, Predicate, Series, demands
+from engine.transform import for_copies_of
 from engine.when import When, when_from_json, when_to_json
 from engine.window import DailyWindow
 
@@ -32,7 +33,7 @@ class Sending:
     to: str  # key of the destination
     after: tuple[str, ...] = ()  # destinations that must have acknowledged the same result first
     when: tuple[When, ...] = ()  # one of these must hold of a result; empty: it has not failed
-    transform: tuple[dict[str, Any], ...] = ()  # steps on what a result says of its study
+    transform: tuple[dict[str, Any], ...] = ()  # steps on what goes there: the study, or what a result says
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +239,8 @@ def runs_of(hits: Sequence[RouteOutcome]) -> list[list[RouteOutcome]]:
     shared: dict[str, list[RouteOutcome]] = {}
     for hit in hits:
         if hit.process is not None:
-            key = f"{hit.process}|{hit.shadow}|{sorted(hit.series)}|{hit.transform}|{hit.schedule}"
+            seen = for_copies_of(hit.transform, "processor")
+            key = f"{hit.process}|{hit.shadow}|{sorted(hit.series)}|{seen}|{hit.schedule}"
             shared.setdefault(key, []).append(hit)
     return list(shared.values())
 

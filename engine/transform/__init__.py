@@ -5,7 +5,6 @@ Leave: edited copies in a folder, or an edited result. `settings` is how a step 
 it may touch, `steps` what it does to a data set, `copies` and `result` what it is done to.
 """
 
-from engine.transform.attributes import edit_attributes
 from engine.transform.copies import copy_instances
 from engine.transform.result import edit_result
 from engine.transform.steps import Step, Steps, for_copies_of, for_delivery
@@ -14,7 +13,6 @@ __all__ = [
     "Step",
     "Steps",
     "copy_instances",
-    "edit_attributes",
     "edit_result",
     "for_copies_of",
     "for_delivery",
