@@ -43,7 +43,7 @@ class Dispatch:
         database: Database,
         clock: Clock,
         decider: Decider,
-        destinations: dict[str, Destination],
+        destinations: Mapping[str, Destination],
         *,
         data: Path,
         node: str,

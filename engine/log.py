@@ -19,6 +19,7 @@ FIELDS = frozenset(
     {
         "address",
         "attempt",
+        "before",
         "bytes",
         "called_ae_title",
         "calling_ae_title",

@@ -1,4 +1,4 @@
-"""`pons run`: the engine in the foreground until SIGTERM or SIGINT."""
+"""`pons run`: the engine in the foreground until SIGTERM or SIGINT; SIGHUP has it read its table again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ def run(
     table: Annotated[Path, typer.Option(help="The routing table.")] = Path("routes.yaml"),
     text: Annotated[bool, typer.Option("--text", help="Log lines for people instead of JSON.")] = False,
 ) -> None:
-    """Run the engine until it is told to stop; what is under way ends first."""
+    """Run the engine until it is told to stop; what is under way ends first.
+
+    SIGHUP has it read the file again: a table without findings is taken while it runs, for every engine on
+    the same database. Where another table was applied since the file was edited, that one runs.
+    """
     loaded = load(table)
     start_logging(text=text)
     asyncio.run(_run(loaded))
@@ -43,5 +47,10 @@ async def _run(table: Table) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told)
-    async with running(table, hurry=hurry):
+    again = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, again.set)
+    async with running(table, hurry=hurry) as engine:
+        loop.add_signal_handler(signal.SIGHUP, engine.table.reload)
+        if again.is_set():
+            engine.table.reload()
         await stop.wait()

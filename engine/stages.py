@@ -1,0 +1,151 @@
+"""The stages that a study passes in a running engine, and the exchange of the table that they work by.
+
+Enter: the ground that stays (database, clock, spool, folder) and a table. Leave: intake, assembly, decider,
+processing, dispatch and retention, each waking the next; `exchanging` gives all of them another table
+between two steps of the event loop, so that no decision is ever by two. What is under way ends as it began.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from starlette.routing import BaseRoute
+
+from engine.artefact_links import ArtefactDoor, ArtefactLinks, installed_exports, signing_key
+from engine.assembly import Assembly, Quiet
+from engine.channel import Links, no_links
+from engine.clock import Clock
+from engine.decide import Decider
+from engine.directory import Directory
+from engine.dispatch import Dispatch
+from engine.enrolment import EnrolmentDoor
+from engine.fitting import Fitter, Fitting
+from engine.intake import DurableIntake
+from engine.processing import Processing
+from engine.retention import Retention
+from engine.sections import EngineSettings
+from engine.spool import Spool
+from engine.store.database import Database
+from engine.table import Table
+from engine.ways_in import WaysIn
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What an engine stands on, whatever its table."""
+
+    database: Database
+    clock: Clock
+    spool: Spool
+    data: Path
+    node: str
+    settings: EngineSettings
+    available: Callable[[], bool]  # whether the database answers; from any thread
+
+
+class Stages:
+    """Built at the start, from the table that the engine starts with."""
+
+    def __init__(
+        self, ground: Ground, table: Table, retention: Retention, on_taken: Callable[[], None]
+    ) -> None:
+        """
+        Args:
+            on_taken: called when another table has been taken, before anything else happens.
+        """
+        database, clock, data = ground.database, ground.clock, ground.data
+        node, lease = ground.node, ground.settings.lease
+        self._on_taken = on_taken
+        self.retention = retention
+        self.directory = Directory(table.sites)
+        self.intake = DurableIntake(
+            ground.spool,
+            database,
+            clock,
+            keywords=table.keywords(),
+            keep_versions=_keeps_versions(table),
+            available=ground.available,
+            node=node,
+            lease=lease,
+        )
+        links, self._doors = _artefact_links(ground)
+        self.ways = WaysIn(self.intake, self.directory, ground.settings.max_instance)
+        self._fitter = Fitter(self.ways, data, links)
+        self.fitting = self._fitter.build(table)
+        self.decider = Decider(database, ground.spool, clock, table, on_decided=self._decided)
+        self.processing = Processing(
+            database,
+            clock,
+            table,
+            self.decider,
+            self.fitting.processors,
+            data=data,
+            node=node,
+            on_result=lambda: self.dispatch.wake(),
+            lease=lease,
+        )
+        self.dispatch = Dispatch(
+            database, clock, self.decider, self.fitting.destinations, data=data, node=node, lease=lease
+        )
+        self.assembly = Assembly(
+            database, self.intake.sessions, clock, _quiet(table), on_closed=self.decider.wake
+        )
+        self._enrolment: EnrolmentDoor | None = None
+        if table.tunnel is not None:
+            self._enrolment = EnrolmentDoor(table, database, clock, self.intake.strangers)
+            self._doors.append(self._enrolment.route())
+
+    @property
+    def table(self) -> Table:
+        """The one that everything begun now is by."""
+        return self.fitting.table
+
+    def routes(self) -> list[BaseRoute]:
+        """What the web serves for the present table."""
+        return [*self.fitting.routes(), *self._doors]
+
+    @contextlib.asynccontextmanager
+    async def exchanging(self, table: Table) -> AsyncIterator[None]:
+        """Entered: another table is built and its ways in are open. Left: it is taken, as a whole.
+
+        Left by an exception nothing has changed. Raises whatever keeps the table from being taken.
+        """
+        async with self._fitter.exchanging(self.fitting, table, self._take):
+            yield
+
+    def _take(self, fitting: Fitting) -> None:
+        table, self.fitting = fitting.table, fitting
+        self.directory.take(table.sites)
+        self.intake.take(table.keywords(), keep_versions=_keeps_versions(table))
+        self.assembly.take(_quiet(table))
+        self.processing.take(table, fitting.processors)
+        self.dispatch.take(fitting.destinations)
+        self.decider.take(table)
+        self.retention.take(table.retention)
+        if self._enrolment is not None:
+            self._enrolment.take(table)
+        self._on_taken()
+
+    def _decided(self) -> None:
+        self.processing.wake()
+        self.dispatch.wake()
+
+
+def _keeps_versions(table: Table) -> bool:
+    return table.assembly.on_conflict == "version"
+
+
+def _quiet(table: Table) -> Quiet:
+    return Quiet(table.assembly.stable_after, table.assembly.force_after, table.assembly.on_late)
+
+
+def _artefact_links(ground: Ground) -> tuple[Links, list[BaseRoute]]:
+    """What makes links for channels, and what opens them; neither without a public address."""
+    if ground.settings.public_url is None:
+        return no_links, []
+    key, exports = signing_key(ground.data), installed_exports()
+    door = ArtefactDoor(ground.database, ground.clock, ground.data, key, exports)
+    return ArtefactLinks(ground.settings.public_url, key, exports).links, [door.route()]

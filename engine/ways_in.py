@@ -1,0 +1,175 @@
+"""The ways in of a running engine: those of its table, opened, and exchanged while it runs.
+
+Enter: the inbound channels of a table, and later those of another. Leave: open doors. A channel whose block
+is the same stays the very same object: its socket, associations and requests never hear of the change. New
+ones are open before anything else changes, and closed again when the change is not made; those that are gone
+take nothing more and are left once what they have has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.routing import BaseRoute
+
+from engine.channel import Inbound, InboundContext, InboundType, Intake, Mounted, Retires, SiteDirectory
+from engine.errors import ConfigurationError
+from engine.listening_sockets import ListeningSockets
+from engine.table import Declared
+
+logger = logging.getLogger("pons.ways_in")
+
+
+@dataclass(eq=False, slots=True)
+class Way:
+    """One inbound channel: its block of the table, the object, and what holds it open."""
+
+    declared: Declared[InboundType]
+    channel: Inbound | Mounted
+    routes: list[BaseRoute]
+    close: asyncio.Event = field(default_factory=asyncio.Event)
+    held: asyncio.Task[None] | None = None  # while it listens
+
+    def is_of(self, declared: Declared[InboundType]) -> bool:
+        """Whether a block says the same as the one that this was built from."""
+        return self.declared.type is declared.type and self.declared.settings == declared.settings
+
+    @property
+    def listen(self) -> Any:
+        """Where it listens, if its settings say so."""
+        return getattr(self.declared.settings, "listen", None)
+
+
+class WaysIn:
+    """Opens, exchanges and closes them; lives on the event loop."""
+
+    def __init__(self, intake: Intake, sites: SiteDirectory, max_instance: int) -> None:
+        self._intake = intake
+        self._sites = sites
+        self._max_instance = max_instance
+        self._sockets = ListeningSockets()
+        self._ways: Mapping[str, Way] = {}
+        self._leaving: dict[asyncio.Task[None], Way] = {}
+
+    def build(self, inbound: Mapping[str, Declared[InboundType]]) -> dict[str, Way]:
+        """What a table's ways in will be; opens nothing, and raises whatever a channel raises."""
+        return {name: self._kept(declared) or self._built(declared) for name, declared in inbound.items()}
+
+    def _kept(self, declared: Declared[InboundType]) -> Way | None:
+        way = self._ways.get(declared.name)
+        return way if way is not None and way.is_of(declared) else None
+
+    def _built(self, declared: Declared[InboundType]) -> Way:
+        lent = InboundContext(declared.name, self._sites, self._max_instance, self._sockets.bind)
+        channel = declared.type.build(declared.settings, lent)
+        routes = list(channel.routes(self._intake)) if isinstance(channel, Mounted) else []
+        return Way(declared, channel, routes)
+
+    @contextlib.asynccontextmanager
+    async def opening(self, wanted: Mapping[str, Way]) -> AsyncIterator[None]:
+        """Entered: the new ones are open beside those there were. Left: these are the ways in.
+
+        When it is left by an exception nothing has changed. Raises ConfigurationError when an address
+        cannot be bound, naming the channel.
+        """
+        held_by = {way.listen for way in self._ways.values()}
+        opened: list[Way] = []
+        new = [way for way in wanted.values() if way.held is None and not isinstance(way.channel, Mounted)]
+        try:
+            # Last those that take a socket over: that hardly fails, and what they accept is not cut off.
+            for way in sorted(new, key=lambda way: way.listen in held_by):
+                await _open(way, self._intake)
+                opened.append(way)
+            yield
+        except BaseException:
+            await _closed(opened)
+            raise
+        self._take(wanted)
+
+    def _take(self, wanted: Mapping[str, Way]) -> None:
+        gone = [way for name, way in self._ways.items() if wanted.get(name) is not way]
+        self._ways = dict(wanted)
+        for way in gone:
+            if way.held is not None:
+                task = asyncio.create_task(_retired(way))
+                self._leaving[task] = way
+                task.add_done_callback(self._has_left)
+
+    def _has_left(self, task: asyncio.Task[None]) -> None:
+        way = self._leaving.pop(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a channel broke as it was closed", exc_info=error)
+        elif not task.cancelled():
+            logger.info("a retired channel has ended", extra={"pons": {"inbound": way.declared.name}})
+
+    @contextlib.asynccontextmanager
+    async def opened(self, wanted: Mapping[str, Way]) -> AsyncIterator[None]:
+        """These are open while entered, and what they are exchanged for; left, all are quiet.
+
+        Cancelled while it is left, each cuts off what it was waiting for.
+        """
+        async with self.opening(wanted):
+            pass
+        try:
+            yield
+        finally:
+            ways = [*self._ways.values(), *self._leaving.values()]
+            for task in self._leaving:
+                task.cancel()
+            await _closed(ways)
+
+
+async def _open(way: Way, intake: Intake) -> None:
+    """Held open by a task of its own from now on; raises what the channel raises when it is entered."""
+    entered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    way.held = asyncio.create_task(_hold(way, intake, entered))
+    try:
+        await asyncio.shield(entered)
+    except OSError as error:
+        raise ConfigurationError(
+            f"inbound.{way.declared.name}: cannot listen: {error.strerror or error}"
+        ) from None
+    except asyncio.CancelledError:
+        await _closed([way])
+        raise
+
+
+async def _hold(way: Way, intake: Intake, entered: asyncio.Future[None]) -> None:
+    assert not isinstance(way.channel, Mounted)
+    try:
+        async with way.channel.listening(intake):
+            entered.set_result(None)
+            await way.close.wait()
+    except BaseException as error:
+        if entered.done():
+            raise
+        entered.set_exception(error)
+
+
+async def _retired(way: Way) -> None:
+    """Serve what is open to its end, then leave."""
+    if isinstance(way.channel, Retires):
+        await way.channel.retire()
+    way.close.set()
+    assert way.held is not None
+    await asyncio.shield(way.held)
+
+
+async def _closed(ways: list[Way]) -> None:
+    """Close all at once; cancelled, they are cut off."""
+    held = [way.held for way in ways if way.held is not None]
+    for way in ways:
+        way.close.set()
+    closing = asyncio.gather(*held, return_exceptions=True)
+    try:
+        await asyncio.shield(closing)
+    except asyncio.CancelledError:
+        for task in held:
+            task.cancel()
+        await closing
+        raise
