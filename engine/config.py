@@ -15,7 +15,7 @@ from engine.document import read
 from engine.errors import ConfigurationError
 from engine.expected import read_tests
 from engine.finding import Finding
-from engine.reading import Reading, read_sections
+from engine.reading import Reading, read_engine, read_sections
 from engine.sections import Assembly, EngineSettings
 from engine.table import Declared, Table, TableTest
 
@@ -29,6 +29,7 @@ __all__ = [
     "TableTest",
     "examine",
     "load",
+    "settings_of",
 ]
 
 
@@ -65,6 +66,22 @@ def examine(
     if any(finding.severity == "error" for finding in findings):
         return None, findings
     return _table(path, reading, tests), findings
+
+
+def settings_of(path: Path, base: Path | None = None) -> EngineSettings:
+    """The `engine:` section of a table that may be wrong elsewhere: enough to find its database.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or that section has findings.
+    """
+    try:
+        document = read(path, base)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {(error.strerror or 'unknown').lower()}") from None
+    reading = read_engine(document)
+    if reading.findings:
+        raise ConfigurationError("\n".join(str(finding.under(path.parent)) for finding in reading.findings))
+    return reading.engine
 
 
 def _order(finding: Finding, path: Path) -> tuple[bool, str]:

@@ -121,9 +121,7 @@ def read_sections(document: Document, catalog: Catalog) -> Reading:
         return reading
     _read_outline(reading, data)
     base = document.base
-    engine = reading.block(EngineSettings, _mapping(data.get("engine")), ("engine",))
-    if engine is not None:
-        reading.engine = engine.model_copy(update={"data": base / engine.data})
+    _read_engine(reading)
     assembly = reading.block(Assembly, _mapping(data.get("assembly")), ("assembly",))
     reading.assembly = assembly or reading.assembly
     retention = reading.block(Retention, _mapping(data.get("retention")), ("retention",))
@@ -147,6 +145,20 @@ def read_sections(document: Document, catalog: Catalog) -> Reading:
         if test is not None:
             reading.tests[index] = test
     return reading
+
+
+def read_engine(document: Document) -> Reading:
+    """Read `engine:` alone; findings are about it, or there is nothing to read it from."""
+    reading = Reading(document, [] if document.data else list(document.findings))
+    _read_engine(reading)
+    return reading
+
+
+def _read_engine(reading: Reading) -> None:
+    document = reading.document
+    engine = reading.block(EngineSettings, _mapping(document.data.get("engine")), ("engine",))
+    if engine is not None:
+        reading.engine = engine.model_copy(update={"data": document.base / engine.data})
 
 
 def _read_outline(reading: Reading, data: dict[str, Any]) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import examine, load
+from engine.config import examine, load, settings_of
+from engine.errors import ConfigurationError
 from engine.settings import Secret
 
 ROOT = Path(__file__).parents[2]
@@ -165,3 +166,26 @@ def test_a_size_is_bytes_or_has_a_unit(tmp_path: Path, text: str, size: int | No
     table, findings = examine(path)
     assert [finding.path for finding in findings] == ([] if size else ["engine.max_instance"])
     assert (table.engine.max_instance if table else None) == size
+
+
+def test_where_the_engine_is_can_be_read_of_a_table_that_is_broken_elsewhere(tmp_path: Path) -> None:
+    path = tmp_path / "routes.yaml"
+    path.write_text("version: 1\nengine: {data: ./here}\nroutes: [{name: a, deliver: [nobody]}, {nme: b}]\n")
+    assert settings_of(path).data == tmp_path / "here"
+    assert settings_of(path, tmp_path / "other").data == tmp_path / "other" / "here"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("engine: {data: ./here, htp: 1}\n", "routes.yaml:1:24: engine.htp: unknown key 'htp'"),
+        ("engine: [\n", "not YAML"),
+    ],
+)
+def test_where_the_engine_is_must_be_said_without_mistakes(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "routes.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match=re.escape(said)):
+        settings_of(path)
+    with pytest.raises(ConfigurationError, match="no such file"):
+        settings_of(tmp_path / "gone.yaml")
