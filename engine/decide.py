@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 
@@ -21,7 +22,16 @@ from engine.errors import DatabaseUnavailable
 from engine.model import Study
 from engine.order import order_key
 from engine.recorded_study import recorded_study
-from engine.route import Decision, RouteOutcome, decide, decision_to_json, outcome_to_json, runs_of
+from engine.route import (
+    Decision,
+    RouteOutcome,
+    decide,
+    decision_to_json,
+    forwards_of,
+    outcome_to_json,
+    runs_of,
+)
+from engine.schedule import UTC, waits_for, zone_of
 from engine.spool import Spool
 from engine.store import identity, lanes, studies, work
 from engine.store.database import Database
@@ -156,27 +166,24 @@ def _record(
 def _queue_study_deliveries(
     connection: Connection, table: Table, study_id: int, study: Study, decision: Decision, now: float
 ) -> None:
-    sent: set[str] = set()
-    for hit in decision.hits:
-        if hit.shadow:
-            continue
-        for sending in hit.deliver:
-            destination = table.outbound[sending.to]
-            if destination.type.carries != "study" or sending.to in sent:
-                continue
-            sent.add(sending.to)
-            enqueue_delivery(
-                connection,
-                now,
-                study=study,
-                study_id=study_id,
-                destination=destination,
-                after=sending.after,
-                lineage=lineage(study_id, "study"),
-                transform=for_delivery(hit.transform, sending.transform),
-                result_id=None,
-                status="study",
-            )
+    def carries_study(destination: str) -> bool:
+        return table.outbound[destination].type.carries == "study"
+
+    for hit, sending in forwards_of(decision.hits, carries_study):
+        enqueue_delivery(
+            connection,
+            now,
+            study=study,
+            study_id=study_id,
+            destination=table.outbound[sending.to],
+            after=sending.after,
+            lineage=lineage(study_id, "study"),
+            transform=for_delivery(hit.transform, sending.transform),
+            result_id=None,
+            status="study",
+            schedule=hit.schedule,
+            zone=zone_of(table.sites, study.site),
+        )
 
 
 def queue_jobs(
@@ -229,11 +236,17 @@ def enqueue_delivery(
     transform: Steps,
     result_id: str | None,
     status: str,
+    schedule: Sequence[str] = (),
+    zone: ZoneInfo = UTC,
 ) -> None:
     """Queue one delivery in its lane (`engine.order`); its identifiers will derive from its id.
 
     The last gate before a wrong place: what belongs to one site is held rather than queued for a
     destination of another, whatever the table says.
+
+    Args:
+        schedule: the windows of its route in which it goes out; at once when empty.
+        zone: the site's.
     """
     if destination.settings.site != study.site:
         reason = f"destination {destination.name} belongs to another site; nothing was sent there"
@@ -264,4 +277,5 @@ def enqueue_delivery(
         status=status,
         transform=list(transform),
         after=list(after),
+        **waits_for(schedule, now, zone),
     )

@@ -34,7 +34,7 @@ from engine.model import (
 )
 from engine.payload_field import values_in_file, values_of
 from engine.result_of_run import wanted_of
-from engine.route import Decision, RouteOutcome, Sending, runs_of
+from engine.route import Decision, RouteOutcome, Sending, forwards_of, runs_of
 from engine.study_context import StudyContext, read_context
 from engine.table import GivenResult, Table
 from engine.transform import Steps, copy_instances, edit_result, for_copies_of, for_delivery
@@ -78,10 +78,10 @@ class Outgoing:
 
     def _forwarded(self, destination: str) -> Steps | None:
         """With which edits the study itself goes there: those of the first route that names it."""
-        if not self._carries_study(destination):
-            return None
-        named = ((hit, one) for hit in self._live for one in hit.deliver if one.to == destination)
-        return next((for_delivery(hit.transform, one.transform) for hit, one in named), None)
+        for hit, sending in forwards_of(self._hits, self._carries_study):
+            if sending.to == destination:
+                return for_delivery(hit.transform, sending.transform)
+        return None
 
     def _sendings(
         self, destination: str, of: RouteOutcome | None = None

@@ -8,7 +8,7 @@ only routes that could fire are looked at. The grammar is described in docs/rout
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Protocol
 
@@ -243,6 +243,18 @@ def runs_of(hits: Sequence[RouteOutcome]) -> list[list[RouteOutcome]]:
             key = f"{hit.process}|{hit.shadow}|{sorted(hit.series)}|{seen}|{hit.schedule}"
             shared.setdefault(key, []).append(hit)
     return list(shared.values())
+
+
+def forwards_of(
+    hits: Sequence[RouteOutcome], carries_study: Callable[[str], bool]
+) -> list[tuple[RouteOutcome, Sending]]:
+    """Where the study itself goes: to each destination once, as the first live route that names it says."""
+    first: dict[str, tuple[RouteOutcome, Sending]] = {}
+    for hit in hits:
+        for sending in hit.deliver:
+            if not hit.shadow and carries_study(sending.to):
+                first.setdefault(sending.to, (hit, sending))
+    return list(first.values())
 
 
 # ── as stored ───────────────────────────────────────────────────────────────────────────────────
