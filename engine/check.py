@@ -7,6 +7,7 @@ is that whatever a start of the engine would refuse is found here, with its line
 from __future__ import annotations
 
 from engine.checks.commitment import check_commitment, check_reports
+from engine.checks.destinations import check_destinations
 from engine.checks.listeners import check_listeners, check_mounted
 from engine.checks.names import is_known
 from engine.checks.overlap import check_overlap
@@ -15,6 +16,7 @@ from engine.checks.routes import check_order, check_route
 from engine.checks.sites import check_sites
 from engine.checks.standing import Routes
 from engine.checks.surroundings import check_surroundings
+from engine.checks.transforms import check_first_counts, check_transform_secrets
 from engine.checks.usage import check_usage
 from engine.reading import Reading
 from engine.tunnel_check import check_register, check_tunnels
@@ -31,14 +33,17 @@ def check(reading: Reading, *, surroundings: bool = True) -> None:
     for name, declared in reading.outbound.items():
         if is_known(reading, "sites", declared.settings.site, ("outbound", name, "site")):
             check_commitment(reading, name, declared.settings)
+    check_destinations(reading)
     check_tunnels(reading)
     check_order(reading)
     for index, route in reading.routes.items():
         check_route(reading, ("routes", index), route)
+    check_first_counts(reading)
     routes = Routes(reading)
     check_reach(reading, routes)
     check_overlap(reading, routes)
     check_usage(reading, routes)
     if surroundings:
         check_surroundings(reading)
+        check_transform_secrets(reading)
         check_register(reading)

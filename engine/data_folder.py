@@ -58,6 +58,18 @@ async def tenancy(data: Path, *, shared: bool) -> AsyncIterator[Tenancy]:
         yield Tenancy(lock.fileno(), start.fileno(), alone=alone, shared=shared)
 
 
+def is_in_use(data: Path) -> bool:
+    """Whether an engine runs or starts on a data folder; neither notices the question."""
+    with contextlib.ExitStack() as stack:
+        try:
+            start = stack.enter_context((data / "start.lock").open("r+"))
+            lock = stack.enter_context((data / "engine.lock").open("r+"))
+        except OSError:
+            return False
+        # Who starts waits for `start.lock`, so it does not meet us at the other.
+        return not _taken(start.fileno(), fcntl.LOCK_EX) or not _taken(lock.fileno(), fcntl.LOCK_EX)
+
+
 def _taken(descriptor: int, how: int) -> bool:
     try:
         fcntl.flock(descriptor, how | fcntl.LOCK_NB)

@@ -53,13 +53,14 @@ MEANING: Mapping[str, str] = {
     "after-otherwise": "an ordinary route stands behind an `otherwise` route",
     "takes-everything": "a route has neither `match`, `from` nor `otherwise`",
     "never-matches": "no study can be such that the route fires",
-    "never-sent": "no result can be such that the destination gets it",
+    "never-sent": "a destination would not get some results, or any, whatever they are",
     "identical-route": "two routes differ in nothing but their names",
     "shadowed-otherwise": "other routes leave nothing to an `otherwise` route",
     "does-nothing": "a route neither processes, delivers nor holds",
     "holds-and-acts": "a route that holds would also process or deliver",
     "result-unused": "a route makes results and sends them nowhere",
     "select-unused": "a route selects series for a processor that it does not have",
+    "edits-differ": "two routes edit what one destination gets in different ways; the first decides",
     "transform-unused": "a route edits what does not go onward",
     "duplicate-destination": "a route names a destination twice",
     "bad-after": "`after` names what is no destination of the same route",
@@ -68,6 +69,11 @@ MEANING: Mapping[str, str] = {
     "no-status": "`when` is asked of a study, which has no status",
     "across-sites": "a result or study would go to another site than it is from",
     "other-sites-left-out": "a destination gets only some of what its route takes",
+    # destinations
+    "sends-to-itself": "a destination is a listener of the same table",
+    "own-ae-title": "a peer is called by the AE title that is ours",
+    "in-the-clear": "a destination on the internet is reached without TLS",
+    "times-at-odds": "two times of a destination contradict each other",
     # what nothing uses
     "unused-destination": "no route delivers to a destination",
     "unused-processor": "no route processes with a processor",
@@ -77,6 +83,9 @@ MEANING: Mapping[str, str] = {
     "missing-secret": "a secret's variable or file is not there",
     "missing-file": "a file that the table names is not there",
     "missing-command": "a program that the table names is not there, or cannot be run",
+    "port-in-use": "another process has the port, or this machine lacks the address (`--online`)",
+    "no-answer": "a destination does not answer, or turns us away (`--online`)",
+    "secret-readable": "a file with a secret can be read by every user of this machine",
     "cannot-be-built": "a channel or processor refuses its settings",
 }
 
