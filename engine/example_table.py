@@ -66,7 +66,8 @@ def copy_example(name: str, folder: Path, schemas: dict[str, str]) -> list[Path]
             )
         elif "secrets" in one.parts:
             made[-1].touch(mode=0o600)
-            made[-1].write_text(f"whsec_{secrets.token_hex(24)}\n")
+            prefix = "whsec_" if (source / one).read_text().startswith("whsec_") else ""
+            made[-1].write_text(f"{prefix}{secrets.token_hex(24)}\n")
         else:
             shutil.copyfile(source / one, made[-1])
     for relative, text in schemas.items():

@@ -45,7 +45,8 @@ def test_the_tests_of_a_table_pass(table: Path) -> None:
 @pytest.mark.parametrize("table", TABLES, ids=name)
 def test_the_tests_of_a_table_can_fail(table: Path, tmp_path: Path) -> None:
     content = yaml.safe_load(table.read_text())
-    content["tests"][0]["expect"]["routes"] = [content["routes"][-1]["name"]]
+    assert content["tests"][0]["expect"]["routes"]
+    content["tests"][0]["expect"] = {"routes": []}
     changed = table.with_name(f"changed-{tmp_path.name}.yaml")  # beside it, where its files are
     try:
         changed.write_text(yaml.safe_dump(content, sort_keys=False))
@@ -57,7 +58,7 @@ def test_the_tests_of_a_table_can_fail(table: Path, tmp_path: Path) -> None:
 
 
 def test_there_are_stories_enough_and_each_has_its_page() -> None:
-    assert len(STORIES) >= 3
+    assert len(STORIES) >= 8
     assert [name(story) for story in STORIES if not (story / "README.md").is_file()] == []
 
 
