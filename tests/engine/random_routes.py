@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
+from functools import cache, cached_property
+from pathlib import Path
 from typing import Any
 
+import yaml
 from hypothesis import strategies as st
 
+from engine.catalog import Catalog
+from engine.document import read
 from engine.model import InstanceFacts, Study
+from engine.reading import read_sections
+from engine.route import Route, RouteIndex
 
 HEAD = """version: 1
 sites:
@@ -55,6 +66,7 @@ ANYWHERE: list[dict[str, Any]] = [
 ]
 
 
+@cache
 def matches(depth: int = 2, level: str = "study") -> st.SearchStrategy[dict[str, Any]]:
     """A `match:` of the whole grammar: nested all, any, not; series and instance; mappings of several."""
     alone = list(ANYWHERE)
@@ -115,3 +127,90 @@ def studies(draw: st.DrawFn) -> Study:
             for m, attributes in enumerate(members)
         ),
     )
+
+
+# ── routes as read, whatever `check` says of them ───────────────────────────────────────────────
+
+
+CATALOG = Catalog()
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Just what deciding needs of a table."""
+
+    routes: tuple[Route, ...]
+    version: str = "sha256:000000000000"
+
+    @cached_property
+    def index(self) -> RouteIndex:
+        return RouteIndex(self.routes)
+
+
+def rules(folder: Path, routes: Sequence[dict[str, Any]]) -> Rules:
+    """Routes read from a table: also such as a person would not write, for they contradict themselves."""
+    path = folder / "routes.yaml"
+    path.write_text(HEAD + yaml.safe_dump({"routes": list(routes)}))
+    reading = read_sections(read(path), CATALOG)
+    assert [one.message for one in reading.findings if one.severity == "error"] == []
+    return Rules(tuple(reading.routes[index] for index in sorted(reading.routes)))
+
+
+# ── the grammar once more, read off its description word by word ────────────────────────────────
+
+
+def holds(match: dict[str, Any], study: Study, scope: Sequence[InstanceFacts]) -> bool:
+    """Whether a mapping holds, straight from plain data: nothing of the engine's predicates is in here."""
+    return all(_holds(key, wanted, study, scope) for key, wanted in match.items())
+
+
+def _holds(key: str, wanted: Any, study: Study, scope: Sequence[InstanceFacts]) -> bool:
+    if key == "all":
+        return all(holds(part, study, scope) for part in wanted)
+    if key == "any":
+        return any(holds(part, study, scope) for part in wanted)
+    if key == "not":
+        return not holds(wanted, study, scope)
+    if key == "series":
+        uids = {one.series_instance_uid for one in study.instances}
+        return any(
+            holds(wanted, study, [one for one in study.instances if one.series_instance_uid == uid])
+            for uid in uids
+        )
+    if key == "instance":
+        return any(holds(wanted, study, [one]) for one in scope)
+    if key == "instances":
+        return _passes(wanted, [str(len(scope))])
+    if key == "time":
+        start, end = wanted["between"]
+        now = study.received_at.strftime("%H:%M")
+        return bool(start <= now < end if start < end else now >= start or now < end)
+    if key in ("site", "inbound", "calling_ae_title", "called_ae_title"):
+        return _passes(wanted, [getattr(study, key)] if getattr(study, key) else [])
+    values = []
+    for one in scope:
+        value = one.attributes.get(key, [])
+        values += value if isinstance(value, list) else [value]
+    return _passes(wanted, [str(value) for value in values])
+
+
+def _passes(wanted: Any, values: list[str]) -> bool:
+    """One value passes every test but `not`, and none passes what stands under `not`."""
+    tests = dict(wanted) if isinstance(wanted, dict) else {"equals": wanted}
+    if "not" in tests and _passes(tests.pop("not"), values):
+        return False
+    if "exists" in tests and tests.pop("exists") is not bool(values):
+        return False
+    return not tests or any(all(_is(how, what, one) for how, what in tests.items()) for one in values)
+
+
+def _is(how: str, what: Any, value: str) -> bool:
+    if how in ("equals", "in"):
+        options = what if how == "in" else [what]
+        return any(
+            Decimal(value) == option if isinstance(option, int) else value == option for option in options
+        )
+    if how == "matches":
+        return re.search(what, value) is not None
+    low, high = {"between": what, "at_least": [what, "Infinity"], "at_most": ["-Infinity", what]}[how]
+    return Decimal(low) <= Decimal(value) <= Decimal(high)

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given, settings
 
-from engine.config import Table, examine, load
+from engine.config import load
 from engine.coverage import Coverage, cover
 from engine.facts import StudyFacts
+from engine.model import Study
 from engine.table_tests import cover_tests
-from tests.engine.random_routes import HEAD, matches, studies
+from tests.engine.random_routes import HEAD, matches, rules, studies
 
 ROUTES = """routes:
   - name: brain
@@ -111,14 +111,10 @@ def test_what_cannot_fail_need_not_be_seen_to(tmp_path: Path) -> None:
 @settings(max_examples=60, deadline=None)
 @given(tree=matches(), study=studies())
 def test_watching_a_route_decides_as_the_route_does(
-    tmp_path_factory: pytest.TempPathFactory, tree: dict[str, Any], study: Any
+    tmp_path_factory: pytest.TempPathFactory, tree: dict[str, Any], study: Study
 ) -> None:
-    path = tmp_path_factory.mktemp("coverage") / "routes.yaml"
-    path.write_text(HEAD + yaml.safe_dump({"routes": [{"name": "r", "match": tree, "hold": "x"}]}))
-    loaded: Table | None = examine(path, surroundings=False)[0]
-    if loaded is None:
-        return  # what contradicts itself is refused
-    (route,) = cover(loaded, [study], {}).routes
-    held = loaded.routes[0].match.miss(StudyFacts(study), StudyFacts(study).whole) is None
+    table = rules(tmp_path_factory.mktemp("coverage"), [{"name": "r", "match": tree, "hold": "x"}])
+    (route,) = cover(table, [study], {}).routes
+    held = table.routes[0].match.miss(StudyFacts(study), StudyFacts(study).whole) is None
     assert (route.fired, route.missed) == (held, not held)
     assert all(leaf.held or leaf.failed for leaf in route.leaves[:1]), "the first is always asked"
