@@ -24,6 +24,7 @@ from wg import device
 from wg.health import heard, judge, with_endpoints
 from wg.key import write_secret
 from wg.peer import Peer, Standing
+from wg.probe import ProbeError
 from wg.register import Register, RegisterError, peers, taken_over
 from wg.store import TunnelFolder
 
@@ -38,7 +39,7 @@ def told() -> Iterator[None]:
     """What the tunnel's parts refuse, as the command line tells it."""
     try:
         yield
-    except (device.DeviceError, RegisterError, PermissionError) as error:
+    except (device.DeviceError, ProbeError, RegisterError, PermissionError) as error:
         raise PonsError(str(error)) from None
 
 
@@ -52,6 +53,7 @@ class Hub:
         self.name = table.tunnel.interface
         self._table = table
         self._rules = ""
+        self._known: tuple[Stamp | None, Register] = (None, Register(self._settings.block))
         self._preshared: tuple[Register | None, dict[str, str]] = (None, {})
 
     @property
@@ -74,13 +76,13 @@ class Hub:
         with told():
             self._load_rules()
             standing = device.read(self.name)
-            known = self.folder.load()
+            known = self._register()
             changed = device.sync(self.name, self._wanted(known, standing))
             arrived = [one.site for one in known.standing() if one.next_public_key in heard(standing)]
             for site in arrived:
                 self.folder.change(partial(_take_over, site=site))
             if arrived:
-                known = self.folder.load()
+                known = self._register()
                 changed += device.sync(self.name, self._wanted(known, standing))
             self._tell(known, device.read(self.name) if changed else standing)
         return changed
@@ -94,7 +96,7 @@ class Hub:
         """Write down where each site was last heard from."""
         with told():
             standing = device.read(self.name)
-            if with_endpoints(known := self.folder.load(), standing) != known:
+            if with_endpoints(known := self._register(), standing) != known:
                 self.folder.change(lambda now: (with_endpoints(now, standing), None))
 
     def down(self) -> None:
@@ -111,7 +113,14 @@ class Hub:
     def rotating(self) -> bool:
         """Whether some site is about to change its key."""
         with told():
-            return any(one.next_public_key for one in self.folder.load().standing())
+            return any(one.next_public_key for one in self._register().standing())
+
+    def _register(self) -> Register:
+        """As it is; read when it has changed."""
+        now = stamp([self.folder.file])
+        if self._known[0] != now:
+            self._known = (now, self.folder.load())
+        return self._known[1]
 
     def _load_rules(self) -> None:
         wanted = rules(self._table)

@@ -32,6 +32,7 @@ pytest_plugins = [
     "tests.e2e.sinks",
     "tests.tunnel.rig",
     "tests.tunnel.changing",
+    "tests.tunnel.sealed",
 ]
 
 REAL_STUDY_ZIP = ROOT.parent / "shared" / "data" / "dti" / "dti-4-slices.zip"

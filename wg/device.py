@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 
+from pyroute2.netlink.exceptions import NetlinkError
 from wireguard_tools.wireguard_config import WireguardConfig
 from wireguard_tools.wireguard_device import WireguardDevice
 
@@ -100,10 +101,12 @@ def read(name: str) -> list[Standing]:
     Raises:
         DeviceError: there is no such interface, or nobody answers for it.
     """
+    if not exists(name):
+        raise DeviceError(f"there is no interface {name}; `pons tunnel up` makes it")
     try:
-        with closing(WireguardDevice.get(checked_interface(name))) as device:
+        with closing(WireguardDevice.get(name)) as device:
             config: WireguardConfig = device.get_config()
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, NetlinkError) as error:
         raise DeviceError(f"interface {name} cannot be read: {type(error).__name__}") from None
     found = []
     for key, one in config.peers.items():

@@ -131,7 +131,7 @@ def status(
     ]
     if probe:
         # Side by side: a thousand silent sites would otherwise be three hours.
-        with ThreadPoolExecutor(PROBES) as pool:
+        with told(), ThreadPoolExecutor(PROBES) as pool:
             for row, quality in zip(
                 rows, pool.map(measure, [str(row["address"]) for row in rows]), strict=True
             ):

@@ -90,9 +90,11 @@ def _confine_files(unit: Mapping[str, str], user: int, group: int) -> None:
     if unit["PrivateTmp"] == "yes":
         _hide("/tmp", "mode=1777")
         _hide("/var/tmp", "mode=1777")
-    if unit["ProtectHome"] == "yes" and not sys.prefix.startswith(("/home/", "/root/")):
-        _hide("/home", "ro,mode=0")
-        _hide("/root", "ro,mode=0")
+    if unit["ProtectHome"] == "yes":
+        here = [str(Path(one).resolve()) for one in (sys.prefix, sys.base_prefix, __file__)]
+        for home in ("/home", "/root"):
+            if not any(one.startswith(f"{home}/") for one in here):  # a program of ours is installed there
+                _hide(home, "ro,mode=0")
 
 
 def _hide(path: str, options: str) -> None:

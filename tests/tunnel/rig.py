@@ -21,6 +21,7 @@ from tests.peers.dcmtk import read_storescu_output
 from tests.peers.process import binary, wait_until
 from tests.wg.netns import Machine, Network, network
 
+ROOT = Path(__file__).resolve().parents[2]
 PONS = str(Path(sys.executable).with_name("pons"))
 HUB = "100.64.0.1"
 DICOM, HTTP, HL7 = 11112, 8080, 2575
@@ -38,7 +39,6 @@ class Rig:
         self.table = folder / "routes.yaml"
         self._engine: subprocess.Popen[bytes] | None = None
         self._watch: subprocess.Popen[bytes] | None = None
-        self.argv_seen: list[str] = []
 
     # ── the hub ──
 
@@ -67,7 +67,7 @@ class Rig:
             yaml.safe_dump(
                 {
                     "version": 1,
-                    "engine": {"http": f"{HUB}:{HTTP}", "data": "data", **engine},
+                    "engine": {"http": f"{HUB}:{HTTP}", "data": "data"} | engine,
                     "assembly": {"stable_after": "2s"},
                     "tunnel": {
                         "endpoint": f"{self.hub.address}:51820",
@@ -100,18 +100,22 @@ class Rig:
         """The same with --json."""
         return json.loads(self.pons(*arguments, "--json"))
 
+    def launch(self, service: str, *command: str, log: Path) -> subprocess.Popen[bytes]:
+        """A service of the hub; here with all of this process's rights."""
+        return self.hub.start(*command, log=log)
+
     def start_tunnel(self) -> None:
         """The hub's end, kept by its service."""
         log = self.folder / "tunnel.log"
         before = log.read_text().count("is up") if log.exists() else 0
-        self._watch = self.hub.start(
-            PONS, "tunnel", "watch", "--every", "0.2", "--table", str(self.table), log=log
-        )
+        watch = (PONS, "tunnel", "watch", "--every", "0.2", "--table", str(self.table))
+        self._watch = self.launch("pons-tunnel", *watch, log=log)
         wait_until(lambda: log.read_text().count("is up") > before, "the hub's interface", 60)
 
     def stop_tunnel(self) -> None:
         """End the service; the interface stays."""
-        assert self._watch is not None
+        if self._watch is None:
+            return  # a test that ended it has failed in between
         self._watch.terminate()
         assert self._watch.wait(30) == 0
         self._watch = None
@@ -119,7 +123,7 @@ class Rig:
     def start_engine(self) -> None:
         """`pons run` until it is ready."""
         log = self.folder / "engine.log"
-        self._engine = self.hub.start(PONS, "run", "--table", str(self.table), log=log)
+        self._engine = self.launch("pons", PONS, "run", "--table", str(self.table), log=log)
         wait_until(lambda: self.hub.reaches(HUB, HTTP), "the engine", 60)
 
     def stop_engine(self) -> None:
@@ -144,6 +148,25 @@ class Rig:
         self.site_up(key)
         assert machine.interface
 
+    def join_by_token(self, key: str, token: str, url: str) -> str:
+        """A hospital's people do what the page says; what they saw."""
+        machine, home = self.net[key], self.folder / f"site-{key}"
+        (home / "kit").mkdir(mode=0o700, exist_ok=True, parents=True)
+        words = {"/etc/wireguard": f"{home}/kit", "https://pons.example": url}
+        script = documented("wg genkey > /etc/wireguard/pons0.key", words)
+        return machine.run("bash", "-c", script, stdin=f"{token}\n", expect=None)
+
+    def rotate_by_token(self, key: str, token: str, url: str) -> str:
+        """The same for another key of the site; what they saw."""
+        machine, home = self.net[key], self.folder / f"site-{key}"
+        words = {
+            "/etc/wireguard": f"{home}/kit",
+            "https://pons.example": url,
+            "wg set pons0": f"wg set {machine.interface}",
+        }
+        script = documented("wg genkey > /etc/wireguard/pons0.new", words)
+        return machine.run("bash", "-c", script, stdin=f"{token}\n", expect=None)
+
     def new_key(self, key: str) -> str:
         """Make a private key at the site and send its public key; the private one's text."""
         machine, home = self.net[key], self.folder / f"site-{key}"
@@ -159,7 +182,9 @@ class Rig:
         """wg-quick up, as the kit says; only names and paths are this rig's."""
         machine, home = self.net[key], self.folder / f"site-{key}"
         text = (home / "kit" / "pons0.conf").read_text()
-        text = text.replace("/etc/wireguard/pons0.key", str(home / "private.key"))
+        made_here = home / "kit" / "pons0.key"
+        private = made_here if made_here.exists() else home / "private.key"
+        text = text.replace("/etc/wireguard/pons0.key", str(private))
         text = text.replace("/etc/wireguard/pons-site.nft", str(home / f"{machine.interface}.nft"))
         rules = (home / "kit" / "pons-site.nft").read_text().replace('"pons0"', f'"{machine.interface}"')
         (home / f"{machine.interface}.nft").write_text(rules)
@@ -225,6 +250,16 @@ class Rig:
             path.read_text(errors="replace")
             for path in (self.folder / "engine.log", self.folder / "tunnel.log")
         )
+
+
+def documented(line: str, words: Mapping[str, str]) -> str:
+    """The block of docs/tunnels.md with this line, in which some words stand for this rig's."""
+    blocks = (ROOT / "docs" / "tunnels.md").read_text().split("```text\n")[1:]
+    (block,) = [text for text in (one.partition("```")[0] for one in blocks) if line in text]
+    for old, new in words.items():
+        assert old in block, f"the page does not say {old}"
+        block = block.replace(old, new)
+    return block
 
 
 @contextlib.contextmanager
