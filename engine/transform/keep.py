@@ -6,6 +6,7 @@ Annex E, by the type that an attribute has in a mandatory or conditional module 
 Annex A; `needed.json`, which tests compare with a table of others):
 
     UIDs, Patient ID and its issuer, character set, groups 0028 and 7FE0     stay
+    offset from UTC, body part and side, what orders the frames           stay
     type 1 and 1C                                                           stay
     type 2 and 2C                                                           stay, empty
     anything else: type 3, optional modules, overlays, private elements     go
@@ -16,7 +17,7 @@ Sequences that stay, stay whole but for their private elements.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, MutableSequence
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
@@ -31,7 +32,8 @@ IDENTITY = frozenset(
 """What an object is known and read by, beside its UIDs."""
 
 _PIXELS = frozenset({0x0028, 0x7FE0})
-_TIMES = frozenset({"TimezoneOffsetFromUTC"})  # without it every time that stays means another one
+_MEANING = frozenset({"TimezoneOffsetFromUTC", "BodyPartExamined", "Laterality", "ImageLaterality"})
+"""Without these, times that stay mean other times, and images may be taken for those of another side."""
 
 
 def keep_only(dataset: Dataset, wanted: Collection[int], *, private: bool) -> None:
@@ -42,6 +44,8 @@ def keep_only(dataset: Dataset, wanted: Collection[int], *, private: bool) -> No
         private: whether all private elements of the top level stay too.
     """
     needed, empty = needed_by(str(dataset.get("SOPClassUID") or ""))
+    pointed = dataset.get("FrameIncrementPointer") or ()  # attributes by which frames are told apart
+    wanted = {*wanted, *(pointed if isinstance(pointed, MutableSequence) else (pointed,))}
     for tag in list(dataset.keys()):
         if tag in wanted or tag.group in _PIXELS:
             continue
@@ -49,7 +53,7 @@ def keep_only(dataset: Dataset, wanted: Collection[int], *, private: bool) -> No
             continue  # the caller's, here and inside of sequences
         keyword = dictionary_keyword(tag) if dictionary_has_tag(tag) else ""
         vr = dictionary_VR(tag) if keyword else ""
-        if vr == "UI" or keyword in IDENTITY or keyword in needed or keyword in _TIMES:
+        if vr == "UI" or keyword in IDENTITY or keyword in needed or keyword in _MEANING:
             continue
         if keyword in empty:
             dataset[tag] = DataElement(tag, vr, [] if vr == "SQ" else "")

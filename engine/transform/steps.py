@@ -20,6 +20,7 @@ from pydicom.config import RAISE
 from pydicom.datadict import dictionary_has_tag, dictionary_keyword, dictionary_VR
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag
 from pydicom.valuerep import validate_value
 
 from engine.attribute import NUMERIC
@@ -148,15 +149,16 @@ def _keep(names: Sequence[str], dataset: Dataset, patient: str) -> None:
     wanted = {tag for name in names if name != PRIVATE for tag in target(name).tags_in(dataset)}
     keep_only(dataset, wanted, private=PRIVATE in names)
     if PRIVATE not in names:
-        _at(dataset, Repertoire(), (), True, partial(_remove_private, wanted))
+        kept = wanted | {BaseTag(tag.group << 16 | tag.element >> 8) for tag in wanted if tag.is_private}
 
+        def act(holder: Dataset, _: Repertoire) -> bool:
+            tags = target(PRIVATE).tags_in(holder)
+            gone = [tag for tag in tags if holder is not dataset or tag not in kept]
+            for tag in gone:
+                del holder[tag]
+            return bool(gone)
 
-def _remove_private(wanted: set[Any], holder: Dataset, _: Repertoire) -> bool:
-    creators = {tag.group << 16 | tag.element >> 8 for tag in wanted if tag.is_private}
-    tags = [tag for tag in target(PRIVATE).tags_in(holder) if tag not in wanted and tag not in creators]
-    for tag in tags:
-        del holder[tag]
-    return bool(tags)
+        _at(dataset, Repertoire(), (), True, act)
 
 
 def _copy(pairs: Mapping[str, str], dataset: Dataset, patient: str) -> None:

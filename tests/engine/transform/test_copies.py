@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
@@ -32,7 +33,7 @@ def test_steps_change_the_copy_and_only_the_copy(tmp_path: Path, instance: Calla
     original = tmp_path / "o.dcm"
     content = instance(InstitutionName="Somewhere")
     original.write_bytes(content)
-    steps = [
+    steps: list[dict[str, Any]] = [
         {"set": {"BodyPartExamined": "BRAIN", "EchoTime": "80"}},
         {"remove": ["InstitutionName", "StationName"]},  # one is not there
     ]
