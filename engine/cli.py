@@ -13,15 +13,18 @@ import traceback
 import typer
 
 from engine.commands import (
+    apply,
     audit,
     backup,
     check,
     dead,
     destinations,
     explain,
+    history,
     hold,
     init,
     look,
+    plan,
     replay,
     result,
     retention,
@@ -48,6 +51,9 @@ for module in (
     test,
     explain,
     schema,
+    plan,
+    apply,
+    history,
     look,
     destinations,
     dead,

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from engine.active_table import activate
 from engine.config import load
 from engine.errors import ConfigurationError
 from engine.kept_table import lay_out
@@ -62,7 +63,7 @@ def _settle(connection: Connection, given: Table, now: float, node: str) -> Acti
 def record(connection: Connection, table: Table, now: float, *, actor: str, action: str) -> int:
     """Keep a table and make it the active one; the id of the change."""
     table_versions.record_version(connection, table.version, table.path.name, table.files, now)
-    return table_versions.activate(connection, table.version, now, actor=actor, action=action)
+    return activate(connection, table.version, now, actor=actor, action=action)
 
 
 def read_kept(version: str, main: str, files: dict[str, str], data: Path, base: Path) -> Table:

@@ -8,16 +8,14 @@ written; a password inside an address does not appear.
 
 from __future__ import annotations
 
-import dataclasses
-import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel
 
+from engine.plan_keys import Key, keys_of, meaning
 from engine.table import Table
 
 NAMED = ("sites", "inbound", "processors", "outbound")
@@ -28,24 +26,13 @@ LISTED = ("routes", "tests")
 """Sections in order, each entry with its name."""
 NO_PART = ("version", "include", *NAMED, *ALONE, *LISTED)
 
-_LOGIN = re.compile(r"(?<=://)[^/@\s:]*:[^/@\s]*@")
-
 
 @dataclass(frozen=True, slots=True)
 class Written:
     """A table, and its files as one mapping of plain data (`engine.document`)."""
 
-    table: Table
+    table: Table | None  # None: this release cannot read it; then what is written is compared
     data: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One key of an entry: what stands there before and after; None where it is not written."""
-
-    path: str
-    before: str | None
-    after: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,80 +89,94 @@ def needs_restart(before: Table, after: Table) -> list[str]:
 
 
 def _alone(section: str, before: Written, after: Written) -> Iterator[Change]:
-    if section in ALONE and _means(getattr(before.table, section)) == _means(getattr(after.table, section)):
-        return
     old, new = before.data.get(section), after.data.get(section)
-    if old != new:
-        sign: Literal["+", "~", "-"] = "+" if old is None else "-" if new is None else "~"
-        yield Change(sign, section, "", tuple(_keys(old, new)))
+    if old == new:
+        return
+    was, now = (getattr(one.table, section, None) for one in (before, after))
+    if was is not None and now is not None and meaning(was) == meaning(now):
+        return
+    yield Change("+" if old is None else "-" if new is None else "~", section, "", keys_of(old, new))
 
 
 def _named(section: str, before: Written, after: Written) -> Iterator[Change]:
     old, new = (_mapping(one.data.get(section)) for one in (before, after))
-    meant = [_mapping(getattr(one.table, section)) for one in (before, after)]
     for name in [*new, *(name for name in old if name not in new)]:
         if name not in old:
-            yield Change("+", section, name, tuple(_keys(None, new[name])))
+            yield Change("+", section, name, keys_of(None, new[name]))
         elif name not in new:
-            yield Change("-", section, name, tuple(_keys(old[name], None)))
-        elif _means(meant[0].get(name)) != _means(meant[1].get(name)):
-            yield _changed(section, name, old[name], new[name], _models(meant[0][name], meant[1][name]))
+            yield Change("-", section, name, keys_of(old[name], None))
+        else:
+            was, now = (_meant(one, section, name) for one in (before, after))
+            if not _same(was, now, old[name], new[name]):
+                yield _changed(section, name, old[name], new[name], was, now)
 
 
 def _listed(section: str, before: Written, after: Written) -> Iterator[Change]:
     old, new = (_by_name(one.data.get(section)) for one in (before, after))
-    meant = [{one.name: one for one in getattr(each.table, section)} for each in (before, after)]
-    gone, come = [name for name in old if name not in new], [name for name in new if name not in old]
-    renamed = _renamed(section, {name: old[name] for name in gone}, {name: new[name] for name in come})
-    here = {name: name for name in new if name in old} | {now: was for was, now in renamed.items()}
-    moved = _moved([here[name] for name in new if name in here], list(old)) if section == "routes" else set()
+    meant_old, meant_new = (_meant_by_name(one, section) for one in (before, after))
+    renamed = _renamed(old, new)
+    was_named = {name: name for name in new if name in old} | {now: was for was, now in renamed.items()}
+    moved: set[str] = set()
+    if section == "routes":
+        moved = _moved([was_named[name] for name in new if name in was_named], list(old))
+    above = ""
     for name in new:
-        was = here.get(name)
+        place = f"after {above!r}" if above else "first"
+        above = name
+        was = was_named.get(name)
         if was is None:
-            yield Change("+", section, name, tuple(_keys(None, new[name])), _place(name, list(new)))
+            yield Change("+", section, name, keys_of(None, new[name]), place)
             continue
         notes = [f"was {was!r} before"] if was != name else []
-        if was in moved:
-            notes.append(f"moved: now {_place(name, list(new))}")
-        same = was == name and _same_entry(
-            section, meant[0].get(name), meant[1].get(name), old[name], new[name]
-        )
-        if same and not notes:
-            continue
-        if same or was != name:
-            yield Change("~", section, name, (), "; ".join(notes))
+        notes += [f"moved: now {place}"] if was in moved else []
+        if was != name or _same(meant_old.get(name), meant_new.get(name), old[name], new[name]):
+            if notes:
+                yield Change("~", section, name, (), "; ".join(notes))
         else:
-            yield _changed(section, name, old[name], new[name], (None, None), "; ".join(notes))
-    for name in gone:
-        if name not in renamed:
-            yield Change("-", section, name, tuple(_keys(old[name], None)))
+            yield _changed(section, name, old[name], new[name], None, None, notes)
+    for name in old:
+        if name not in new and name not in renamed:
+            yield Change("-", section, name, keys_of(old[name], None))
 
 
-def _same_entry(section: str, meant: Any, now: Any, old: Any, new: Any) -> bool:
-    """Tests are compared as written: what they give may come from files beside the table."""
-    return bool(old == new) if section == "tests" else bool(_means(meant) == _means(now))
+def _same(was: Any, now: Any, old: Any, new: Any) -> bool:
+    """By meaning where both tables can be read, else as written."""
+    return bool(old == new) if was is None or now is None else bool(meaning(was) == meaning(now))
 
 
-def _changed(section: str, name: str, old: Any, new: Any, models: tuple[Any, Any], note: str = "") -> Change:
-    keys = tuple(_keys(old, new))
-    if not keys:
-        keys = tuple(_keys(*models))
-        note = "; ".join(part for part in (note, "by what it has from elsewhere in the table") if part)
-    return Change("~", section, name, keys, note)
+def _changed(
+    section: str, name: str, old: Any, new: Any, was: Any, now: Any, notes: Sequence[str] = ()
+) -> Change:
+    keys = keys_of(old, new)
+    if keys:
+        return Change("~", section, name, keys, "; ".join(notes))
+    note = "; ".join([*notes, "by what it has from elsewhere in the table"])
+    return Change("~", section, name, keys_of(_settings(was), _settings(now)), note)
 
 
-def _renamed(section: str, gone: Mapping[str, Any], come: Mapping[str, Any]) -> dict[str, str]:
+def _settings(declared: Any) -> Any:
+    """The settings of a channel or processor as plain data; None of anything else."""
+    settings = getattr(declared, "settings", None)
+    return settings.model_dump(mode="json", by_alias=True) if isinstance(settings, BaseModel) else None
+
+
+def _renamed(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
     """Entries that only changed their name, where there is no doubt: old name -> new name."""
+    gone, come = (
+        _by_body({name: block for name, block in mine.items() if name not in other})
+        for mine, other in ((old, new), (new, old))
+    )
+    return {
+        names[0]: come[body][0] for body, names in gone.items() if len(names) == 1 == len(come.get(body, ()))
+    }
 
-    def body(block: Any) -> str:
-        return repr({key: value for key, value in block.items() if key != "name"})
 
-    bodies = [body(block) for block in gone.values()]
-    found: dict[str, str] = {}
-    for name, block in gone.items():
-        like = [other for other, candidate in come.items() if body(candidate) == body(block)]
-        if len(like) == 1 and bodies.count(body(block)) == 1 and len(block) > 1:
-            found[name] = like[0]
+def _by_body(blocks: Mapping[str, Any]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, block in blocks.items():
+        body = {key: value for key, value in block.items() if key != "name"}
+        if body:
+            found.setdefault(repr(body), []).append(name)
     return found
 
 
@@ -198,58 +199,15 @@ def _moved(now: Sequence[str], before: Sequence[str]) -> set[str]:
     return {name for name in now if place[name] not in kept}
 
 
-def _place(name: str, names: Sequence[str]) -> str:
-    index = names.index(name)
-    return f"after {names[index - 1]!r}" if index else "first"
+def _meant(written: Written, section: str, name: str) -> Any:
+    return None if written.table is None else getattr(written.table, section).get(name)
 
 
-# ── one entry ───────────────────────────────────────────────────────────────────────────────────
-
-
-def _means(value: Any) -> Any:
-    """A value without where it stands, so that two of them can be compared."""
-    if isinstance(value, BaseModel) or value is None or isinstance(value, str | int | float | bool | bytes):
-        return value
-    if isinstance(value, Mapping):
-        return {key: _means(one) for key, one in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return tuple(_means(one) for one in value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        parts = [field.name for field in dataclasses.fields(value) if field.name != "position"]
-        return type(value).__name__, tuple(_means(getattr(value, part)) for part in parts)
-    return str(value)
-
-
-def _models(before: Any, after: Any) -> tuple[Any, Any]:
-    """The settings of both as plain data, to show what differs where nothing written does."""
-    found = (getattr(one, "settings", None) for one in (before, after))
-    old, new = (
-        one.model_dump(mode="json", by_alias=True) if isinstance(one, BaseModel) else None for one in found
-    )
-    return old, new
-
-
-def _keys(before: Any, after: Any) -> Iterator[Key]:
-    old, new = dict(_flat(before)), dict(_flat(after))
-    for path in [*new, *(path for path in old if path not in new)]:
-        was, now = (_shown(side[path]) if path in side else None for side in (old, new))
-        if was != now:
-            yield Key(path, was, now)
-
-
-def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """A block by the paths of its keys; lists, references to secrets and empty blocks stay whole."""
-    if isinstance(value, Mapping) and value and not (path and value.keys() <= {"env", "file"}):
-        for key, one in value.items():
-            yield from _flat(one, f"{path}.{key}" if path else str(key))
-    elif path:
-        yield path, value
-
-
-def _shown(value: Any) -> str:
-    """A value as it would be written on one line; a login inside an address is left out."""
-    text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True, sort_keys=False)
-    return _LOGIN.sub("…@", text.removesuffix("...\n").strip())
+def _meant_by_name(written: Written, section: str) -> Mapping[str, Any]:
+    """Routes by their names; tests are compared as written, what they give may come from files."""
+    if written.table is None or section != "routes":
+        return {}
+    return {route.name: route for route in written.table.routes}
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
 """Which version of the table is the running one, which there were, and which engine runs which.
 
 A version is the bytes of all its files. The change that came last names the active one; engines poll it,
-take it, and say so in their own row. Every change is also an event of the audit trail.
+take it, and say so in their own row. Making one active is `engine.active_table`: it goes on the audit trail.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
-from engine.audit import append_event
 from engine.store.dialect import insert_unless_there, serialise
 from engine.store.tables import engines, table_changes, table_versions
 
@@ -44,38 +43,14 @@ def record_version(
     )
 
 
-def activate(
-    connection: Connection,
-    version: str,
-    now: float,
-    *,
-    actor: str,
-    action: str,
-    message: str = "",
-    forced: bool = False,
+def record_change(
+    connection: Connection, version: str, now: float, *, actor: str, action: str, message: str, forced: bool
 ) -> int:
-    """Make a recorded version the running one, with an audit event; the id of the change."""
-    serialise(connection, "table")
-    before = active(connection)
-    done = connection.execute(
-        insert(table_changes)
-        .values(version=version, at=now, actor=actor, action=action, message=message, forced=forced)
-        .returning(table_changes.c.id)
-    ).scalar_one()
-    append_event(
-        connection,
-        now,
-        actor=actor,
-        action=f"table {action}",
-        subject=f"table {version}",
-        detail={
-            "change": done,
-            "before": before.version if before else "",
-            "message": message,
-            "forced": forced,
-        },
+    """Make a recorded version the running one; the id of the change."""
+    change = insert(table_changes).values(
+        version=version, at=now, actor=actor, action=action, message=message, forced=forced
     )
-    return int(done)
+    return int(connection.execute(change.returning(table_changes.c.id)).scalar_one())
 
 
 def active(connection: Connection) -> ActiveTable | None:

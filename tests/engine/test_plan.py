@@ -13,7 +13,8 @@ import yaml
 
 from engine.config import examine
 from engine.document import read
-from engine.plan import Change, Difference, Key, Written, difference, needs_restart
+from engine.plan import Change, Difference, Written, difference, needs_restart
+from engine.plan_keys import Key
 
 TABLE: dict[str, Any] = {
     "version": 1,
@@ -185,8 +186,11 @@ def test_blocks_and_tests_are_compared_too(changed: Callable[..., Difference]) -
 
 def test_what_belongs_to_the_process_needs_a_restart(written: Callable[[Any], Written]) -> None:
     before = written(TABLE).table
+    assert before is not None
     other: dict[str, Any] = {**TABLE, "engine": {"http": "127.0.0.1:9090"}}
-    assert needs_restart(before, written(other).table) == ["engine.http"]
+    changed = written(other).table
+    assert changed is not None
+    assert needs_restart(before, changed) == ["engine.http"]
     assert needs_restart(before, before) == []
 
 

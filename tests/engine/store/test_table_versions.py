@@ -5,12 +5,10 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Connection
 
-from engine.audit import verify
-from engine.store import trail
+from engine.active_table import activate
 from engine.store.database import Database
 from engine.store.table_versions import (
     FORGOTTEN,
-    activate,
     active,
     beat,
     engines_alive,
@@ -58,25 +56,6 @@ def test_the_latest_change_names_the_active_one(database: Database) -> None:
         (A, "ann", "", False),
         (B, "ann", "the new scanner", True),
     ]
-
-
-def test_a_change_is_an_event_of_the_audit_trail(database: Database) -> None:
-    def work(c: Connection) -> None:
-        for version in (A, B):
-            record_version(c, version, "routes.yaml", FILES, 1.0)
-        activate(c, A, 1.0, actor="engine", action="started")
-        activate(c, B, 2.0, actor="ann", action="applied", message="the new scanner")
-
-    database.write_now(work)
-    events = database.read_now(
-        lambda c: trail.list_events(
-            c, action="table applied", actor=None, subject=None, since=None, until=None, limit=9
-        )
-    )
-    ((subject, actor, detail),) = [(one.subject, one.actor, one.detail) for one in events]
-    assert (subject, actor, detail["before"]) == (f"table {B}", "ann", A)
-    assert detail["message"] == "the new scanner"
-    assert database.read_now(verify) is None
 
 
 def test_who_looked_before_another_change_is_told_so(database: Database) -> None:

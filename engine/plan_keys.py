@@ -1,0 +1,67 @@
+"""One entry of a table beside another: what each key says before and after, whether both mean the same.
+
+Enter: two entries, as written or as read. Leave: the keys that differ, their values as one would write them.
+A secret appears by its reference; a login inside an address does not appear.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+_LOGIN = re.compile(r"(?<=://)[^/@\s:]*:[^/@\s]*@")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of an entry: what stands there before and after; None where it is not written."""
+
+    path: str
+    before: str | None
+    after: str | None
+
+
+def keys_of(before: Any, after: Any) -> tuple[Key, ...]:
+    """The keys that differ, in the order in which they are written."""
+    old, new = dict(_flat(before)), dict(_flat(after))
+    found = []
+    for path in [*new, *(path for path in old if path not in new)]:
+        was, now = (_shown(side[path]) if path in side else None for side in (old, new))
+        if was != now:
+            found.append(Key(path, was, now))
+    return tuple(found)
+
+
+def meaning(value: Any) -> Any:
+    """A value without where it stands in its file, so that two of them can be compared."""
+    if isinstance(value, BaseModel) or value is None or isinstance(value, str | int | float | bool | bytes):
+        return value
+    if isinstance(value, Mapping):
+        return {key: meaning(one) for key, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return tuple(meaning(one) for one in value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        parts = [field.name for field in dataclasses.fields(value) if field.name != "position"]
+        return type(value).__name__, tuple(meaning(getattr(value, part)) for part in parts)
+    return str(value)
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """A block by the paths of its keys; lists, references to secrets and empty blocks stay whole."""
+    if isinstance(value, Mapping) and value and not (path and value.keys() <= {"env", "file"}):
+        for key, one in value.items():
+            yield from _flat(one, f"{path}.{key}" if path else str(key))
+    elif path:
+        yield path, value
+
+
+def _shown(value: Any) -> str:
+    """A value as it would be written on one line; a login inside an address is left out."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True, sort_keys=False)
+    return _LOGIN.sub("…@", text.removesuffix("...\n").strip())
