@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+from typer.testing import CliRunner
+
+from engine.cli import app
 from tests.engine.commands.table_house import TABLE, pons
 
 
@@ -34,3 +38,74 @@ def test_a_failing_test_of_a_table_shows_expected_got_and_why(table: Path) -> No
     assert told["tests"][0]["differences"] == [
         {"what": "routes", "expected": ["magnetic"], "got": ["rest"], "position": "routes.yaml:14:14"}
     ]
+
+
+TWO = (
+    TABLE
+    + """  - name: one stays
+    given: {site: a, Modality: MR}
+    expect: {held: nobody took it}
+"""
+)
+
+
+def test_only_what_is_named_is_run(table: Path) -> None:
+    table.write_text(TWO)
+    done = pons("test", table, "--only", "one stays")
+    assert (done.exit_code, done.output) == (0, f"ok   one stays\n{table}: 1 of 1 tests pass\n")
+    done = pons("test", table, "--only", "one stay")
+    assert done.exit_code == 2
+    assert "did you mean 'one stays'?" in " ".join(done.output.split())
+
+
+def test_coverage_names_what_no_test_exercises(table: Path) -> None:
+    table.write_text(TWO)
+    done = pons("test", table, "--coverage")
+    assert done.exit_code == 0
+    assert done.output.splitlines()[2:] == [
+        f"{table}: 2 of 2 tests pass",
+        "     magnetic: no test in which Modality MR fails (routes.yaml:9:48)",
+        f"{table}: coverage 88.8 %: 2 of 2 routes fire, 2 of 3 predicates are seen to hold and to fail",
+    ]
+
+
+def test_too_little_coverage_fails_the_run(table: Path) -> None:
+    table.write_text(TWO)
+    assert pons("test", table, "--fail-under", "88").exit_code == 0
+    done = pons("test", table, "--fail-under", "90")
+    assert done.exit_code == 1
+    assert f"{table}: coverage 88.8 % is below 90 %" in done.output
+
+
+def test_coverage_is_data_for_programs(table: Path) -> None:
+    table.write_text(TWO)
+    told = json.loads(pons("test", table, "--coverage", "--json").output)["coverage"]
+    assert told["percent"] == 88.8
+    magnetic, rest = told["routes"]
+    assert (magnetic["route"], magnetic["fires"], magnetic["does_not_fire"]) == ("magnetic", True, True)
+    assert magnetic["predicates"][1] == {
+        "position": "routes.yaml:9:48",
+        "predicate": "Modality MR",
+        "holds": True,
+        "fails": False,
+        "unseen": ["fails"],
+    }
+    assert rest["predicates"] == []
+
+
+def test_the_outcome_is_written_for_build_servers_whether_or_not_it_is_good(
+    table: Path, tmp_path: Path
+) -> None:
+    table.write_text(TWO.replace("held: nobody", "held: somebody"))
+    report = tmp_path / "report.xml"
+    assert pons("test", table, "--junit", report).exit_code == 1
+    assert b'failures="1"' in report.read_bytes()
+
+
+def test_a_terminal_sees_colour_unless_it_wants_none(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def told() -> str:
+        return CliRunner().invoke(app, ["test", str(table)], color=True).output
+
+    assert told().startswith("\x1b[32mok  \x1b[0m a pair goes on")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert told().startswith("ok   a pair goes on")
