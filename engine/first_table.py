@@ -1,8 +1,9 @@
 """Which table an engine starts with: the file that it is given, or the one that was applied since.
 
 Enter: the table as read from its file, and the database. A file that this database has never seen becomes
-the active version. One that it has seen and that is not the active one any more was not edited since: an
-`apply` or a rollback has moved on, and the engine starts with what that made active.
+the active version. One that it has seen was not edited since: where an `apply`, a rollback or a reload has
+moved on, the engine starts with what that made active. Where another engine was merely started with another
+file, each runs its own.
 """
 
 from __future__ import annotations
@@ -53,10 +54,12 @@ def _settle(connection: Connection, given: Table, now: float, node: str) -> Acti
     """The active version; the given one becomes it when it is new. Engines that start at once take turns."""
     serialise(connection, "table")
     active = table_versions.active(connection)
-    if active is None or not table_versions.known(connection, given.version):
+    moved_on = active is not None and active.action != "started"
+    mine = active is not None and active.version == given.version
+    if not mine and not (moved_on and table_versions.known(connection, given.version)):
         record(connection, given, now, actor=f"engine {node}", action="started")
         active = table_versions.active(connection)
-        assert active is not None
+    assert active is not None
     return active
 
 

@@ -21,6 +21,7 @@ from engine.config import examine
 from engine.errors import ConfigurationError, DatabaseUnavailable
 from engine.finding import Finding
 from engine.first_table import read_kept, record
+from engine.plan import needs_restart
 from engine.start import tell_of_stranded
 from engine.store import table_versions
 from engine.store.database import Database
@@ -72,6 +73,7 @@ class LiveTable:
         self._data = data
         self._node = node
         self._refusal: _Refusal | None = None
+        self._passed_over = 0  # the change that was another engine's affair
         self._told_to_reload = asyncio.Event()
         self._started_at = clock.now()
         self._beat_at = 0.0
@@ -121,6 +123,8 @@ class LiveTable:
             if self._refusal is not None and self._refusal.change is not None:
                 self._refusal, self._beat_at = None, 0.0  # it was taken back
             return False
+        if active.change_id == self._passed_over:
+            return False
         refusal = self._refusal
         refused = refusal is not None and refusal.change == active.change_id
         return not refused or self._clock.now() >= (refusal.again_at if refusal else 0.0)
@@ -130,6 +134,11 @@ class LiveTable:
         read = partial(read_kept, active.version, *kept, self._data, self._base)
         try:
             table = await asyncio.to_thread(read)
+            if active.action == "started" and needs_restart(self.running, table):
+                self._passed_over = active.change_id
+                what = "another engine was started with a table of its own; this one keeps its own"
+                logger.info(what, extra={"pons": {"table": active.version, "before": self.running.version}})
+                return
             async with exchange(table):
                 pass
         except DatabaseUnavailable:
