@@ -18,14 +18,18 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
+from sqlalchemy import Connection
+
 from engine.attempt import Attempts, Destination, UnderWay
 from engine.clock import Clock, at
 from engine.commitment import ask_again
 from engine.decide import Decider
 from engine.errors import DatabaseUnavailable
 from engine.rendering import Rendering
+from engine.schedule import open_windows, within_hours
 from engine.store import destinations
 from engine.store.database import Database
+from engine.store.lanes import Claim
 from engine.window import closed_until
 
 __all__ = ["Destination", "Dispatch"]
@@ -95,6 +99,7 @@ class Dispatch:
         """Deliver until drained or cancelled."""
         async with asyncio.TaskGroup() as runners:
             runners.create_task(ask_again(self._database, self._clock, self._ages, self._drained, self.wake))
+            runners.create_task(open_windows(self._database, self._clock, self._drained, self.wake))
             running: dict[str, asyncio.Task[None]] = {}
             while not self._draining:
                 self._changed.clear()
@@ -144,9 +149,14 @@ class Dispatch:
             again_at = standing.look_again_at(settings.rate, now)
             if again_at is None or again_at > now:
                 return [], again_at
-            claims, probe = await self._database.write(
-                lambda c: destinations.claim(c, name, self._node, now, self._lease, free, settings.rate)
-            )
+
+            def take(connection: Connection) -> tuple[list[Claim], bool]:
+                claims, probe = destinations.claim(
+                    connection, name, self._node, now, self._lease, free, settings.rate
+                )
+                return within_hours(connection, claims, now, destination.zone), probe
+
+            claims, probe = await self._database.write(take)
         except DatabaseUnavailable as error:
             extra = {"pons": {"destination": name, "reason": str(error)}}
             logger.warning("nothing claimed: the database is away", extra=extra)

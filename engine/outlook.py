@@ -45,7 +45,8 @@ def of_delivery(
         now: seconds.
     """
     if row.state == "waiting":
-        return waits(row, dict(blockers)), None
+        opens_at = row.not_before if row.transaction_uid is None and not row.after else None
+        return waits(row, dict(blockers)), opens_at
     if row.state != "queued":
         return "", None
     if row.head is not None and row.head != row.seq:
@@ -71,7 +72,8 @@ def waits(row: Any, blockers: Mapping[str, str]) -> str:
         return "stored; waits for the peer's word that it has committed"
     words = {"dead": "which is a dead letter", "discarded": "which was given up"}
     named = [f"{one}, {words[blockers[one]]}" if one in blockers else one for one in row.after]
-    return f"waits for {'; '.join(named)}"
+    hours = [row.reason] if row.not_before is not None else []  # `engine.schedule` has put it into words
+    return "; and ".join([f"waits for {'; '.join(named)}", *hours] if named else hours)
 
 
 def moment(seconds: float) -> str:

@@ -35,6 +35,7 @@ from engine.model import Algorithm, Artefact, Report, Site, Study
 from engine.result_of_run import record_run
 from engine.retry import next_attempt
 from engine.route import RouteOutcome, outcome_from_json
+from engine.schedule import opening_of_job
 from engine.settings import Retry
 from engine.spool import fsync_folder, is_full, write_durably
 from engine.store import identity, studies, table_versions, work
@@ -105,7 +106,13 @@ class Processing:
                 try:
                     now = self._clock.now()
                     job = await self._database.write(
-                        partial(work.claim_job, owner=self._node, now=now, lease=self._lease)
+                        partial(
+                            work.claim_job,
+                            owner=self._node,
+                            now=now,
+                            lease=self._lease,
+                            opening=opening_of_job(self._table.sites, now),
+                        )
                     )
                 except DatabaseUnavailable as error:
                     logger.warning(

@@ -89,9 +89,8 @@ def _work(connection: Connection, study: Any) -> list[Event]:
             detail = f": {job.detail}" if job.detail else ""
             events.append(Event(job.finished_at, "processed", f"{job.processor} {job.state}{took}{detail}"))
         else:
-            events.append(
-                Event(job.queued_at, "processed", f"{job.processor} {job.state}, {job.attempts} runs so far")
-            )
+            text = f"{job.processor} {job.state}, {job.attempts} runs so far"
+            events.append(Event(job.queued_at, "processed", f"{text}{_next_run(job)}"))
     for result in work.results_of(connection, study.id):
         findings = len(result.document["report"]["findings"])
         mode = ", shadow: nothing is delivered" if result.shadow else ""
@@ -103,6 +102,14 @@ def _work(connection: Connection, study: Any) -> list[Event]:
             )
         )
     return events
+
+
+def _next_run(job: Any) -> str:
+    """What a queued run waits for, and until when."""
+    if job.state != "queued" or not job.detail:
+        return ""
+    waits = job.detail.startswith("waits for ")  # `engine.schedule` says until when
+    return f": {job.detail}" if waits else f": {job.detail}; the next at {outlook.moment(job.due_at)}"
 
 
 def _deliveries(connection: Connection, study: Any) -> list[Event]:

@@ -5,18 +5,15 @@ Enters: one route of a reading. Leave: findings about the entries of its `delive
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from engine.checks.names import is_known
 from engine.finding import Location, did_you_mean, shown
 from engine.predicate import demands
 from engine.reading import Reading
-from engine.route import Route, Sending
+from engine.route import Route
 from engine.table import Declared
-from engine.when import DELIVERED_BY_DEFAULT
-
-STATUSES = (*DELIVERED_BY_DEFAULT, "failed")
 
 
 def check_deliver(reading: Reading, location: Location, route: Route) -> None:
@@ -39,45 +36,10 @@ def check_deliver(reading: Reading, location: Location, route: Route) -> None:
         if declared is not None:
             _check_destination(reading, here, route, declared, bool(sending.when))
             _check_crossing(reading, here, declared.settings.site, sending.to, sites)
-            if declared.type.carries == "result":
-                _check_order(reading, here, route, sending)
     cycle = _cycle({sending.to: sending.after for sending in route.deliver})
     if cycle:
         message = f"{' waits for '.join(cycle)}, so none would ever be sent"
         reading.complain((*location, "deliver"), message, "waits-in-a-ring")
-
-
-def _check_order(reading: Reading, location: Location, route: Route, sending: Sending) -> None:
-    """What a destination waits for is sent wherever it is sent itself."""
-    mine = _statuses(sending)
-    others = {one.to: one for one in route.deliver}
-    for place, name in enumerate(sending.after):
-        other, declared = others.get(name), reading.outbound.get(name)
-        if other is None or declared is None or declared.type.carries != "result":
-            continue
-        here = (*location, "after", place)
-        left = [status for status in STATUSES if status in mine - _statuses(other)]
-        if len(left) == len(mine):
-            message = f"{name} is sent only {_listed(_statuses(other))} results, so this never is"
-            reading.complain(here, message, "never-sent")
-        elif left:
-            message = f"{name} is not sent {_listed(left)} results, so these wait for ever"
-            reading.warn(here, message, "never-sent")
-        elif other.when != sending.when and any(one.outcome or one.findings for one in other.when):
-            message = (
-                f"{name} is sent only when {' or '.join(map(str, other.when))}; without, this waits for ever"
-            )
-            reading.warn(here, message, "never-sent")
-
-
-def _listed(statuses: Collection[str]) -> str:
-    return " or ".join(status for status in STATUSES if status in statuses)
-
-
-def _statuses(sending: Sending) -> frozenset[str]:
-    if not sending.when:
-        return frozenset(DELIVERED_BY_DEFAULT)
-    return frozenset(status for one in sending.when for status in one.status or DELIVERED_BY_DEFAULT)
 
 
 def _check_destination(

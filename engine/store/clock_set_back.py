@@ -75,6 +75,8 @@ def bring_back(connection: Connection, now: float, lease: float) -> float:
     for name in ("last_at", "opened_at"):
         _cap(connection, studies, name, at_most, studies.c.state == "receiving")
     _cap(connection, deliveries, "age_from", at_most, deliveries.c.state.in_(OPEN))
+    # Whether its window is open is looked at again when it would go out.
+    _cap(connection, deliveries, "not_before", at_most, deliveries.c.state == "waiting")
     _cap(connection, jobs, "queued_at", at_most, jobs.c.state.in_(("queued", "running")))
     return back
 

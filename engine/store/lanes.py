@@ -85,7 +85,8 @@ def enqueue(connection: Connection, now: float, **values: Any) -> None:
     Deliveries of the same lineage to the same destination that have not gone out yet are
     superseded: nobody wants the preliminary after the final. One that is under way finishes, and
     the new one comes after it, in its lane, even where the order key has changed since (a patient's
-    number was corrected). One whose ``after`` is not satisfied yet waits outside its lane.
+    number was corrected). One whose ``after`` is not satisfied yet waits outside its lane, and so does one
+    whose ``not_before`` has not come, with the reason that it is given.
     """
     destination, order_key, lineage = values["destination"], values["order_key"], values["lineage"]
     if values["after"]:
@@ -116,12 +117,16 @@ def enqueue(connection: Connection, now: float, **values: Any) -> None:
         )
     ).inserted_primary_key
     assert made is not None
-    if values["after"]:
+    later = (values.get("not_before") or 0.0) > now
+    if values["after"] or later:
         row = connection.execute(select(deliveries).where(deliveries.c.seq == made[0])).one()
-        if not waiting.satisfied(connection, row):
-            reason = f"waits for {', '.join(row.after)}"
+        unmet = [] if waiting.satisfied(connection, row) else row.after
+        if unmet or later:
+            reason = row.reason if later else f"waits for {', '.join(unmet)}"
             connection.execute(
-                update(deliveries).where(deliveries.c.seq == row.seq).values(state="waiting", reason=reason)
+                update(deliveries)
+                .where(deliveries.c.seq == row.seq)
+                .values(state="waiting", reason=reason, after=unmet)
             )
     for lane in locked:
         before = heads[lane.order_key]

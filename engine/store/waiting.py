@@ -1,7 +1,7 @@
 """Deliveries that wait outside their lanes, and how they come back to their places.
 
-They wait for another destination's acknowledgement (`after:`) or for a peer's word that it committed,
-and are in nobody's way meanwhile.
+They wait for another destination's acknowledgement (`after:`), for a peer's word that it committed, or for
+the hours of their route (`engine.store.scheduled`), and are in nobody's way meanwhile.
 """
 
 from __future__ import annotations
@@ -61,7 +61,12 @@ def wake(connection: Connection, study_ids: Iterable[int], now: float) -> None:
         )
         .order_by(deliveries.c.seq)
     ).all()
-    requeue(connection, [row.seq for row in rows if row.after and satisfied(connection, row)], now)
+    ready = [row for row in rows if row.after and satisfied(connection, row)]
+    later = [row.seq for row in ready if row.not_before is not None and row.not_before > now]
+    connection.execute(  # what is left to wait for is a window of the schedule (`engine.store.scheduled`)
+        update(deliveries).where(deliveries.c.seq.in_(later)).values(after=[])
+    )
+    requeue(connection, [row.seq for row in ready if row.seq not in later], now)
 
 
 def satisfied(connection: Connection, row: Row[Any]) -> bool:

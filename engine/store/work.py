@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
@@ -70,11 +70,21 @@ def queue_job(
     )
 
 
-def claim_job(connection: Connection, owner: str, now: float, lease: float) -> Row[Any] | None:
+def claim_job(
+    connection: Connection,
+    owner: str,
+    now: float,
+    lease: float,
+    opening: Callable[[Connection, Row[Any]], tuple[float, str] | None] = lambda *_: None,
+) -> Row[Any] | None:
     """Take the job that is due longest, a crashed owner's included; None when there is none.
 
     A job that is due while *running* has outlived its engine. One that did so `CRASHES` times is what
     ends them, and is left for a person.
+
+    Args:
+        opening: when the next window of a job's schedule opens, and what is said until then; None when it
+            may start now.
     """
     while True:
         row = connection.execute(
@@ -103,6 +113,22 @@ def claim_job(connection: Connection, owner: str, now: float, lease: float) -> R
                 )
             )
             hold(connection, row.study_id, row.revision, reason, now)
+            continue
+        later = opening(connection, row)
+        if later is not None:
+            opens_at, why = later
+            connection.execute(
+                update(jobs)
+                .where(mine)
+                .values(
+                    state="queued",
+                    owner=None,
+                    fence=row.fence + 1,
+                    crashes=crashes,
+                    due_at=max(opens_at, now + 1e-3),  # or it would be taken for due again at once
+                    detail=why,
+                )
+            )
             continue
         connection.execute(
             update(jobs)

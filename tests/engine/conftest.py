@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -16,6 +17,7 @@ from engine.model import Arrival, uid_from
 from engine.spool import Spool
 from engine.store.database import Database, PostgresDatabase, SqliteDatabase
 from engine.store.migrate import migrate
+from tests.engine.processing_rig import TABLE, Rig
 from tests.peers.postgres import Cluster
 
 
@@ -119,5 +121,17 @@ def arrive(intake: DurableIntake) -> Callable[..., Arrival]:
             called_ae_title="PONS",
             **announced,
         )
+
+    return make
+
+
+@pytest.fixture
+def rig(tmp_path: Path, database: Database, spool: Spool, clock: HandClock) -> Callable[..., Rig]:
+    """A function that makes the stages around a Python program as the processor."""
+
+    def make(program: str, table: str = TABLE) -> Rig:
+        (tmp_path / "model.py").write_text(program)
+        command = [sys.executable, str(tmp_path / "model.py"), "{in}", "{out}"]
+        return Rig(tmp_path, command, database, spool, clock, table)
 
     return make

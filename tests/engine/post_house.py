@@ -130,18 +130,22 @@ class Post:
         (self.data / "payloads").mkdir(exist_ok=True)
         database.write_now(lambda c: c.execute(insert(studies).values(study_row())))
 
-    def queue(self, destination: str, *names: str, media_type: str = "application/hl7-v2") -> None:
+    def queue(
+        self, destination: str, *names: str, media_type: str = "application/hl7-v2", **columns: Any
+    ) -> None:
         """One delivery a name, each in its own lane, its bytes made."""
-        self.database.write_now(lambda c: [self._queue(c, destination, one, media_type) for one in names])
+        self.database.write_now(
+            lambda c: [self._queue(c, destination, one, media_type, **columns) for one in names]
+        )
 
-    def _queue(self, connection: Any, destination: str, name: str, media_type: str) -> None:
+    def _queue(self, connection: Any, destination: str, name: str, media_type: str, **columns: Any) -> None:
         path = self.data / "payloads" / f"{name}.part"
         path.write_text(f"MSH|^~\\&|P|P|R|R|20260102||ORU^R01^ORU_R01|{name}|P|2.5.1\r")
         part = {"identifier": name, "media_type": media_type, "path": f"payloads/{name}.part", "facts": {}}
         lanes.enqueue(
             connection, self.clock.now(), delivery_id=name, destination=destination, order_key=name,
             lineage=name, study_id=1, study_revision=1, result_id=None, status="study", transform=[],
-            after=[], payload=[part],
+            after=[], payload=[part], **columns,
         )  # fmt: skip
 
     def queue_many(self, destination: str, word: str, count: int) -> None:
