@@ -15,6 +15,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from engine.predicate import All, AnyOf
+
 _LOGIN = re.compile(r"(?<=://)[^/@\s:]*:[^/@\s]*@")
 
 
@@ -39,13 +41,15 @@ def keys_of(before: Any, after: Any) -> tuple[Key, ...]:
 
 
 def meaning(value: Any) -> Any:
-    """A value without where it stands in its file, so that two of them can be compared."""
+    """A value without where it stands in its file, nor in which order its predicates: to be compared."""
     if isinstance(value, BaseModel) or value is None or isinstance(value, str | int | float | bool | bytes):
         return value
     if isinstance(value, Mapping):
         return {key: meaning(one) for key, one in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return tuple(meaning(one) for one in value)
+    if isinstance(value, All | AnyOf):
+        return type(value).__name__, *sorted(repr(meaning(part)) for part in value.parts)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         parts = [field.name for field in dataclasses.fields(value) if field.name != "position"]
         return type(value).__name__, tuple(meaning(getattr(value, part)) for part in parts)
