@@ -11,6 +11,7 @@ from typing import Any
 
 from engine.checks.surroundings import missing_of
 from engine.finding import Location, shown
+from engine.predicate import demands
 from engine.reading import Reading
 from engine.route import Route
 from engine.settings import Secret
@@ -61,12 +62,19 @@ def check_first_counts(reading: Reading) -> None:
             edits = (route.transform if study else (), sending.transform)
             thing = (sending.to, "" if study else str(route.process))
             first, its_edits = told.setdefault(thing, (route, edits))
-            if first is not route and not route.shadow and not first.shadow and edits != its_edits:
+            live = first is not route and not route.shadow and not first.shadow
+            if live and edits != its_edits and not _apart(first, route):
                 message = (
                     f"route {shown(first.name)} edits what it sends to {sending.to} in another way; of a "
                     "study that both take it gets one, as the first of them edits it"
                 )
                 reading.warn(("routes", index, "deliver", place), message, "edits-differ")
+
+
+def _apart(one: Route, other: Route) -> bool:
+    """Whether two routes ask for different values of the same: few studies hold both."""
+    first, second = demands(one.match), demands(other.match)
+    return any(not values & second[name] for name, values in first.items() if name in second)
 
 
 def check_transform_secrets(reading: Reading) -> None:

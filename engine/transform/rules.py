@@ -20,7 +20,7 @@ from engine.attribute import BULK, NUMERIC
 from engine.finding import Location, shown
 from engine.transform.keep import IDENTITY
 from engine.transform.settings import OPERATIONS
-from engine.transform.steps import Step, is_legal
+from engine.transform.steps import Step, is_legal, is_plain
 from engine.transform.targets import PRIVATE, Target, target
 
 Use = Literal["route", "forward", "result"]
@@ -212,7 +212,7 @@ def _of_value(name: str, value: Any) -> str:
             return f"{name} is text; put the value in quotes"
         if vr == "SQ":
             return f"{name} is a sequence; only remove works on it"
-        if "\\" in str(one) or any(sign < " " and sign not in "\t\n\f\r" for sign in str(one)):
+        if not is_plain(vr, str(one)):
             return f"{name} cannot hold a backslash or a control character; write several values as a list"
         if not is_legal(vr, one):
             longest = f", at most {_LONGEST[vr]} characters" if len(str(one)) > _LONGEST.get(vr, 1024) else ""

@@ -42,6 +42,7 @@ Act = Callable[[Dataset, Repertoire], bool]
 """What is done to a data set or to an item of a sequence; whether it changed."""
 
 WRITTEN = frozenset({"DS", "IS"})  # numbers that DICOM writes as text
+_LINES = frozenset({"LT", "ST", "UT"})  # text of several lines, in which a backslash is one
 
 
 def for_copies_of(steps: Steps, reader: Literal["processor", "forward"]) -> tuple[Step, ...]:
@@ -305,8 +306,17 @@ def _put(dataset: Dataset, holder: Dataset, tag: int, values: Sequence[Any]) -> 
 
 def is_legal(vr: str, value: Any) -> bool:
     """Whether a value is legal for a representation (PS3.5 6.2); empty is, in every one."""
+    if isinstance(value, str) and not is_plain(vr, value):
+        return False
     try:
         validate_value(vr, str(value) if vr in WRITTEN else value, RAISE)
     except (ValueError, TypeError, OverflowError):
         return False
     return True
+
+
+def is_plain(vr: str, value: str) -> bool:
+    """Whether a text is free of what its representation keeps for itself: separators, control characters."""
+    if vr in _LINES:
+        return not any(sign < " " and sign not in "\t\n\f\r" for sign in value)
+    return "\\" not in value and not any(sign < " " for sign in value)
