@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from sqlalchemy import Connection
+
+from engine.clock import at
 from engine.errors import PonsError, Rejected
 from engine.finding import did_you_mean, shown
 from engine.model import InstanceFacts, Study
 from engine.part10 import inspect
-from engine.route import Decision, decision_from_json
-from engine.store import look, work
+from engine.recorded_study import recorded_study
+from engine.route import Decision, decide_in_full, decision_from_json
+from engine.store import look, studies, work
 from engine.store.database import exists, locate, open_database
 from engine.table import Table
 
@@ -79,36 +83,84 @@ def read_studies(path: Path, table: Table, assumed: Assumed) -> tuple[list[Study
     if not members:
         raise PonsError(f"{path}: holds no DICOM instance")
     now = datetime.now(ZoneInfo(site.timezone))
-    studies = [
+    found = [
         Study(site.key, uid, 1, inbound, calling, called, now, tuple(instances))
         for uid, instances in members.items()
     ]
-    return studies, skipped
+    return found, skipped
 
 
-def recorded_decision(table: Table, study_instance_uid: str) -> list[Decision]:
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One revision of a study as the engine decided it."""
+
+    site: str
+    revision: int
+    decided_at: datetime
+    decision: Decision
+    now: Decision | None = None  # what the table makes of it as it stands
+
+
+def recorded_decisions(
+    table: Table, study_instance_uid: str, *, revision: int | None = None, now: bool = False
+) -> list[Recorded]:
     """The latest decision on a study, one for each site that sent it.
 
+    Args:
+        revision: the one to look at; the latest that was decided when absent.
+        now: decide it once more by the table as it stands.
+
     Raises:
-        PonsError: the engine has no such study, or has not decided it yet.
+        PonsError: the engine has no such study or revision, or has not decided it yet.
     """
     url = locate(table.engine)
     if not exists(url):
         raise PonsError(f"{shown(study_instance_uid)} is no path, and {url.database} holds no studies yet")
     database = open_database(url)
     try:
-        studies = database.read_now(
-            lambda c: look.list_studies(c, site=None, uid=study_instance_uid, limit=100)
-        )
-        decided = [database.read_now(partial(work.decisions_of, study_id=study.id)) for study in studies]
+        return database.read_now(lambda c: _recorded(c, table, study_instance_uid, revision, now))
     finally:
         database.close()
-    if not studies:
-        raise PonsError(f"no study {shown(study_instance_uid)}; `pons studies` lists what there is")
-    found = [decision_from_json(decisions[-1].decision) for decisions in decided if decisions]
+
+
+def _recorded(
+    connection: Connection, table: Table, uid: str, revision: int | None, now: bool
+) -> list[Recorded]:
+    rows = look.list_studies(connection, site=None, uid=uid, limit=100)
+    if not rows:
+        raise PonsError(f"no study {shown(uid)}; `pons studies` lists what there is")
+    found, known = [], set()
+    for row in rows:
+        decisions = work.decisions_of(connection, row.id)
+        known |= {one.revision for one in decisions}
+        wanted = [one for one in decisions if revision in (None, one.revision)]
+        if not wanted:
+            continue
+        latest = wanted[-1]
+        again = _decide_again(connection, table, row, latest.revision) if now else None
+        taken = decision_from_json(latest.decision)
+        found.append(Recorded(row.site, latest.revision, at(latest.decided_at), taken, again))
+    if not known:
+        raise PonsError(f"study {uid} has not been decided yet; it is not stable")
     if not found:
-        raise PonsError(f"study {study_instance_uid} has not been decided yet; it is not stable")
+        listed = ", ".join(map(str, sorted(known)))
+        raise PonsError(f"study {uid} has no decided revision {revision}; there is {listed}")
     return found
+
+
+def _decide_again(connection: Connection, table: Table, row: Any, revision: int) -> Decision:
+    members = studies.members(connection, row.id, revision)
+    folder = table.engine.data / "instances"
+    try:
+        study = recorded_study(
+            row, members, revision, table.keywords(), table.sites, lambda relative: folder / relative
+        )
+    except (OSError, Rejected):
+        raise PonsError(
+            f"study {row.study_instance_uid} cannot be decided again: its files are gone, "
+            "and the table asks for more than was noted when they came"
+        ) from None
+    return decide_in_full(study, table)
 
 
 def _choose(word: str, wanted: str | None, known: list[str]) -> str:

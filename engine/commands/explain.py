@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from engine.commands import colour
 from engine.commands.desk import AsJson, ExistingTable
 from engine.config import load
-from engine.explain import Assumed, WronglyAssumed, read_studies, recorded_decision
-from engine.route import Decision, RouteOutcome, decide_in_full, decision_to_json
+from engine.explain import Assumed, WronglyAssumed, read_studies, recorded_decisions
+from engine.explanation import Destination, Explanation, RouteExplained, explanation
+from engine.finding import did_you_mean, shown
+from engine.route import decide, decide_in_full
+from engine.table import Table
 
 
 def register(app: typer.Typer) -> None:
@@ -26,6 +31,14 @@ def explain(
     inbound: Annotated[str | None, typer.Option(help="Inbound channel they come by.")] = None,
     calling: Annotated[str | None, typer.Option(help="Calling AE title.")] = None,
     called: Annotated[str | None, typer.Option(help="Called AE title.")] = None,
+    revision: Annotated[int | None, typer.Option(min=1, help="This revision of a recorded study.")] = None,
+    now: Annotated[
+        bool, typer.Option("--now", help="Beside the record, what the table makes of the study as it stands.")
+    ] = False,
+    route: Annotated[str | None, typer.Option(help="All there is to say of this route.")] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="List also the routes of a large table that could not fire.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Say which routes a study fires, and why each other one does not.
@@ -34,52 +47,179 @@ def explain(
     shown: the decision that was taken, by the table of that time.
     """
     table = load(path, surroundings=False)
-    files = Path(path_or_study)
-    if files.exists():
-        try:
-            studies, skipped = read_studies(files, table, Assumed(site, inbound, calling, called))
-        except WronglyAssumed as error:
-            raise typer.BadParameter(str(error)) from None
-        decided = [(study.study_instance_uid, decide_in_full(study, table)) for study in studies]
-        if skipped:
-            typer.echo(f"{skipped} of the files are not DICOM and were left out", err=True)
-    else:
-        decided = [(path_or_study, decision) for decision in recorded_decision(table, path_or_study)]
-    if as_json:
-        typer.echo(
-            json.dumps(
-                [
-                    {"study": uid, "verdict": decision.verdict, **decision_to_json(decision)}
-                    for uid, decision in decided
-                ]
-            )
+    if route is not None and Path(path_or_study).exists():
+        _check_route(table, route)
+    if Path(path_or_study).exists():
+        told = _of_files(
+            Path(path_or_study), table, Assumed(site, inbound, calling, called), every or bool(route)
         )
+    else:
+        told = _of_record(path_or_study, table, revision, now)
+    if as_json:
+        typer.echo(json.dumps([one.model_dump(mode="json") for one in told]))
         return
-    for uid, decision in decided:
-        _tell(uid, decision)
+    for one in told:
+        if route is None:
+            _tell(one)
+        else:
+            _tell_route(one, route)
 
 
-def _tell(uid: str, decision: Decision) -> None:
-    typer.echo(f"study {uid} by table {decision.table_version}: {decision.verdict}")
-    for outcome in decision.outcomes:
-        sign = "fires" if outcome.hit else "-    "
-        shadow = " (shadow)" if outcome.shadow else ""
-        typer.echo(f"  {sign} {outcome.route}{shadow} at {outcome.position}")
-        typer.echo(f"          {outcome.why}")
+def _of_files(path: Path, table: Table, assumed: Assumed, in_full: bool) -> list[Explanation]:
+    try:
+        studies, skipped = read_studies(path, table, assumed)
+    except WronglyAssumed as error:
+        raise typer.BadParameter(str(error)) from None
+    if skipped:
+        typer.echo(f"{skipped} of the files are not DICOM and were left out", err=True)
+    ask = decide_in_full if in_full else decide
+    return [
+        explanation(
+            ask(study, table),
+            table,
+            study=study.study_instance_uid,
+            site=study.site,
+            revision=study.revision,
+            source="files",
+        )
+        for study in studies
+    ]
+
+
+def _of_record(uid: str, table: Table, revision: int | None, now: bool) -> list[Explanation]:
+    return [
+        explanation(
+            one.decision,
+            table,
+            study=uid,
+            site=one.site,
+            revision=one.revision,
+            source="record",
+            decided_at=one.decided_at,
+            now=one.now,
+        )
+        for one in recorded_decisions(table, uid, revision=revision, now=now)
+    ]
+
+
+def _check_route(table: Table, route: str) -> None:
+    names = [one.name for one in table.routes]
+    if route not in names:
+        raise typer.BadParameter(f"no route {shown(route)}{did_you_mean(route, names)}", param_hint="--route")
+
+
+# ── for people: everything at a glance ──────────────────────────────────────────────────────────
+
+
+def _tell(told: Explanation) -> None:
+    for one in _each(told):
+        _tell_head(one)
+        _tell_outcomes(one.outcomes)
+        if one.passed_over:
+            typer.echo(f"  {one.passed_over} more routes could not fire, by the index (--all lists them)")
+        _tell_destinations(one)
+        for reason in one.holds:
+            typer.echo(f"  hold: {colour.notable(reason)}")
+    if told.now is not None:
+        _tell_changes(told, told.now)
+
+
+def _each(told: Explanation) -> tuple[Explanation, ...]:
+    return (told,) if told.now is None else (told, told.now)
+
+
+def _tell_head(one: Explanation) -> None:
+    by = {"record": "", "files": "", "now": "now, "}[one.source]
+    at = f" at {one.decided_at.isoformat(timespec='seconds')}" if one.decided_at else ""
+    revision = "" if one.source == "files" else f", revision {one.revision},"
+    typer.echo(
+        f"study {one.study} of site {one.site}{revision} {by}by table {one.table_version}{at}: {one.verdict}"
+    )
+
+
+def _tell_outcomes(outcomes: Sequence[RouteExplained]) -> None:
+    width = max((len(_named(outcome)) for outcome in outcomes), default=0)
+    for outcome in outcomes:
+        sign = colour.good("fires") if outcome.hit else "-    "
+        name = f"{_named(outcome):{width}}"
+        if outcome.hit or outcome.failed is None:
+            place, why = outcome.position, outcome.why
+        else:
+            place = outcome.failed.position
+            why = f"wanted {outcome.failed.wanted}, found {colour.bad(outcome.failed.found)}"
+        typer.echo(f"  {sign} {name}  {why}  {colour.quiet(place)}")
+
+
+def _named(outcome: RouteExplained) -> str:
+    return f"{outcome.route} (shadow)" if outcome.shadow else outcome.route
+
+
+def _tell_destinations(one: Explanation) -> None:
+    seen = set()
+    for outcome in one.outcomes:
+        for destination in outcome.deliver if outcome.hit and not outcome.shadow else ():
+            if destination.to not in seen:
+                typer.echo(f"  deliver to {_in_words(destination, outcome)}")
+            seen.add(destination.to)
+
+
+def _in_words(destination: Destination, outcome: RouteExplained) -> str:
+    parts = [destination.to, destination.type, destination.where]
+    if destination.after:
+        parts.append(f"after {', '.join(destination.after)}")
+    if destination.when_in_words:
+        parts.append(f"when {destination.when_in_words}")
+    if outcome.schedule and destination.carries == "study":
+        parts.append(f"not before {' or '.join(outcome.schedule)}")
+    if destination.transform:
+        parts.append(f"edited: {'; '.join(destination.transform)}")
+    return "  ".join(part for part in parts if part)
+
+
+def _tell_changes(then: Explanation, again: Explanation) -> None:
+    was, now = ({one.route: one for one in each.outcomes if one.hit} for each in (then, again))
+    for name in was.keys() - now.keys():
+        now_says = next((one.why for one in again.outcomes if one.route == name), "the route is gone")
+        typer.echo(colour.notable(f"  no longer fires: {name}: {now_says}"))
+    for name in now.keys() - was.keys():
+        typer.echo(colour.notable(f"  fires now: {name}: {now[name].why}"))
+    if was.keys() == now.keys() and then.destinations == again.destinations:
+        typer.echo("  the table as it stands decides the same")
+
+
+# ── for people: one route ───────────────────────────────────────────────────────────────────────
+
+
+def _tell_route(told: Explanation, name: str) -> None:
+    for one in _each(told):
+        outcome = next((each for each in one.outcomes if each.route == name), None)
+        _tell_head(one)
+        if outcome is None:
+            names = [each.route for each in one.outcomes]
+            missing = f"route {shown(name)} is not among what was recorded{did_you_mean(name, names)}"
+            typer.echo(f"  {missing}")
+            continue
+        sign = colour.good("fires") if outcome.hit else colour.bad("does not fire")
+        typer.echo(f"  {_named(outcome)} {sign} {colour.quiet(outcome.position)}")
+        if outcome.failed is None:
+            typer.echo(f"    {outcome.why}")
+        else:
+            typer.echo(f"    wanted  {outcome.failed.wanted}  {colour.quiet(outcome.failed.position)}")
+            typer.echo(f"    found   {colour.bad(outcome.failed.found)}")
         for line in _consequences(outcome):
-            typer.echo(f"          {line}")
-    if decision.passed_over:
-        typer.echo(f"  {decision.passed_over} more routes could not fire, by the index")
+            typer.echo(f"    {line}")
 
 
-def _consequences(outcome: RouteOutcome) -> list[str]:
+def _consequences(outcome: RouteExplained) -> list[str]:
     lines = []
     if outcome.process:
-        lines.append(f"process {outcome.process} with {len(outcome.series)} series")
-    for sending in outcome.deliver:
-        after = f" after {', '.join(sending.after)}" if sending.after else ""
-        when = f" when {'; or '.join(map(str, sending.when))}" if sending.when else ""
-        lines.append(f"{'would deliver' if outcome.shadow else 'deliver'} to {sending.to}{after}{when}")
+        hours = f" not before {' or '.join(outcome.schedule)}" if outcome.schedule else ""
+        lines.append(f"process {outcome.process} with {len(outcome.series)} series{hours}:")
+        lines.extend(f"  {uid}" for uid in outcome.series)
+    if outcome.transform:
+        lines.append(f"edit copies: {'; '.join(outcome.transform)}")
+    verb = "would deliver" if outcome.shadow else "deliver"
+    lines.extend(f"{verb} to {_in_words(one, outcome)}" for one in outcome.deliver)
     if outcome.hold:
         lines.append(f"hold: {outcome.hold}")
     return lines

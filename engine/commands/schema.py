@@ -1,4 +1,5 @@
-"""`pons schema`: the shape of the table for editors, of results for authors of processors.
+"""`pons schema`: the shape of the table for editors, of results for authors of processors,
+of explanations for programs.
 
 With `--write` also the reference pages, which are made from the same models (`make docs`).
 """
@@ -13,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from engine.catalog import Catalog
+from engine.explanation import explanation_schema
 from engine.reference import reference_pages
 from engine.schema import included_schema, result_schema, table_schema
 
@@ -23,12 +25,14 @@ class Subject(StrEnum):
     TABLE = "table"
     INCLUDED = "included"
     RESULT = "result"
+    EXPLANATION = "explanation"
 
 
 _FILES = {
     Subject.TABLE: "routes.schema.json",
     Subject.INCLUDED: "included.schema.json",
     Subject.RESULT: "result.schema.json",
+    Subject.EXPLANATION: "explanation.schema.json",
 }
 
 
@@ -39,7 +43,10 @@ def register(app: typer.Typer) -> None:
 
 def schema(
     subject: Annotated[
-        Subject, typer.Argument(help="Of what: the table, a file that it includes, a processor's result.")
+        Subject,
+        typer.Argument(
+            help="Of what: the table, a file that it includes, a processor's result, an explanation."
+        ),
     ] = Subject.TABLE,
     write: Annotated[
         Path | None,
@@ -64,6 +71,8 @@ def _schema(catalog: Catalog, subject: Subject) -> str:
     found: dict[str, Any]
     if subject is Subject.RESULT:
         found = result_schema()
+    elif subject is Subject.EXPLANATION:
+        found = explanation_schema()
     else:
         found = table_schema(catalog) if subject is Subject.TABLE else included_schema(catalog)
     return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
