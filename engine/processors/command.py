@@ -29,7 +29,7 @@ from engine.processors.outcome import read_report
 logger = logging.getLogger("pons.processors")
 
 EX_TEMPFAIL = 75
-PLACEHOLDERS = ("in", "out", "job")
+PLACEHOLDERS = ("in", "out", "job", "table")
 _IN_ALIASES = ("PONS_IN_DIR", "MERCURE_IN_DIR", "MONAI_INPUTPATH")
 _OUT_ALIASES = ("PONS_OUT_DIR", "MERCURE_OUT_DIR", "MONAI_OUTPUTPATH")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -39,7 +39,8 @@ class CommandSettings(Settings):
     """The block of a `command` processor."""
 
     command: tuple[str, ...] = Field(min_length=1, examples=[["run-model", "{in}", "{out}"]])
-    """Program and arguments; `{in}`, `{out}` and `{job}` become paths. `{{` and `}}` are literal braces."""
+    """Program and arguments; `{in}`, `{out}` and `{job}` become paths, `{table}` the table's folder.
+    `{{` and `}}` are literal braces."""
     timeout: Duration = 1200.0
     """How long one run may take; then its whole process group is killed."""
     environment: dict[str, str | Secret] = Field(
@@ -101,11 +102,12 @@ class Command:
         in_dir, out_dir = job.in_dir.resolve(), job.out_dir.resolve()
         job_file = in_dir.parent / "job.json"
         job_file.write_text(json.dumps(_job_document(job), indent=2), "utf-8")
-        places = {"in": str(in_dir), "out": str(out_dir), "job": str(job_file)}
+        base = self._base.resolve()
+        places = {"in": str(in_dir), "out": str(out_dir), "job": str(job_file), "table": str(base)}
         program, *arguments = (word.format_map(places) for word in self._settings.command)
         if os.sep in program:
             # A program named with a folder is found from the table's folder, not from where a job runs.
-            program = str(self._base.resolve() / program)
+            program = str(base / program)
         ended = await run_child(
             [program, *arguments],
             cwd=in_dir.parent,

@@ -14,9 +14,9 @@ import yaml
 
 from engine.model import Report
 from examples.phantom import make_phantom
+from tests.engine.commands.table_house import pons
 
 ROOT = Path(__file__).resolve().parents[2]
-PONS = Path(sys.executable).with_name("pons")
 TABLES = [ROOT / "routes.yaml", *sorted((ROOT / "examples").glob("*/routes.yaml"))]
 STORIES = [table.parent for table in TABLES[1:]]
 
@@ -25,21 +25,17 @@ def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def pons(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([PONS, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60)
-
-
 @pytest.mark.parametrize("table", TABLES, ids=name)
 def test_a_table_has_no_finding(table: Path) -> None:
     done = pons("check", table)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.exit_code == 0, done.output
 
 
 @pytest.mark.parametrize("table", TABLES, ids=name)
 def test_the_tests_of_a_table_pass(table: Path) -> None:
     assert len(yaml.safe_load(table.read_text())["tests"]) >= 2
     done = pons("test", table)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.exit_code == 0, done.output
 
 
 @pytest.mark.parametrize("table", TABLES, ids=name)
@@ -53,8 +49,8 @@ def test_the_tests_of_a_table_can_fail(table: Path, tmp_path: Path) -> None:
         done = pons("test", changed)
     finally:
         changed.unlink()
-    assert done.returncode == 1
-    assert content["tests"][0]["name"] in done.stdout + done.stderr
+    assert done.exit_code == 1
+    assert content["tests"][0]["name"] in done.output
 
 
 def test_there_are_stories_enough_and_each_has_its_page() -> None:

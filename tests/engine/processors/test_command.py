@@ -150,6 +150,15 @@ async def test_a_program_named_with_a_folder_is_found_from_the_tables_folder(
 # ── how a run can end badly ─────────────────────────────────────────────────────────────────────
 
 
+async def test_a_script_beside_the_table_is_found_from_wherever_a_job_runs(
+    run: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "model.py").write_text("import shutil, sys\nshutil.copy(sys.argv[1], sys.argv[2])\n")
+    (tmp_path / "made.json").write_text(json.dumps(RESULT))
+    report = await run(sys.executable, "{table}/model.py", "{table}/made.json", "{out}/result.json")
+    assert report.algorithm.name == RESULT["algorithm"]["name"]
+
+
 async def test_status_75_asks_to_be_run_again(run_python: Callable[..., Any]) -> None:
     with pytest.raises(TryAgain, match="model: the program asks to be run again later"):
         await run_python("sys.exit(75)")
@@ -366,7 +375,7 @@ async def test_output_past_its_limit_is_refused(run_python: Callable[..., Any], 
         ({"command": [""]}, "the first word of command is the program"),
         (
             {"command": ["run", "{input}"]},
-            "unknown placeholder {input} in '{input}'; known are {in}, {out}, {job}",
+            "unknown placeholder {input} in '{input}'; known are {in}, {out}, {job}, {table}",
         ),
         ({"command": ["run", "{in.parent}"]}, "unknown placeholder {in.parent}"),
         ({"command": ["run", "{in!r}"]}, "unknown placeholder {in}"),
