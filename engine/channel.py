@@ -13,7 +13,7 @@ acknowledged or refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AETitle",
     "Breaker",
+    "Cautious",
     "CommitmentDesk",
     "CommitmentReport",
     "CommitmentRequest",
@@ -72,6 +73,7 @@ __all__ = [
     "Inbound",
     "InboundContext",
     "InboundType",
+    "Inquisitive",
     "Intake",
     "Job",
     "Landing",
@@ -270,6 +272,30 @@ class Outbound(Protocol):
 
     async def probe(self) -> None:
         """Ask the peer for a sign of life without sending patient data (C-ECHO, GET, TCP)."""
+        ...
+
+
+@runtime_checkable
+class Cautious(Protocol):
+    """A destination that knows what it cannot carry as it is."""
+
+    def cautions(self) -> Iterable[tuple[tuple[str | int, ...], str]]:
+        """What would reach the peer otherwise than meant: where in the settings, and what becomes of it.
+
+        Asked by `pons check`; pure.
+        """
+        ...
+
+
+@runtime_checkable
+class Inquisitive(Protocol):
+    """A destination that can ask its peer what that would not take."""
+
+    async def inquire(self) -> Iterable[str]:
+        """What the peer would not take, a sentence each with the consequence; no patient data is sent.
+
+        Asked by `pons check --online`, after `probe`. Raises as `probe` does.
+        """
         ...
 
 

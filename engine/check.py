@@ -11,6 +11,7 @@ from engine.checks.destinations import check_destinations
 from engine.checks.listeners import check_listeners, check_mounted
 from engine.checks.names import is_known
 from engine.checks.overlap import check_overlap
+from engine.checks.patterns import check_patterns
 from engine.checks.reach import check_reach
 from engine.checks.routes import check_order, check_route
 from engine.checks.sites import check_sites
@@ -41,6 +42,7 @@ def check(reading: Reading, *, surroundings: bool = True) -> None:
     check_first_counts(reading)
     routes = Routes(reading)
     check_reach(reading, routes)
+    check_patterns(reading, routes)
     check_overlap(reading, routes)
     check_usage(reading, routes)
     if surroundings:

@@ -87,6 +87,12 @@ def parse_address(text: str) -> IPAddress | None:
     return mapped or address
 
 
+def is_here(host: str) -> bool:
+    """Whether a host is this machine itself, whatever its name."""
+    address = parse_address(host.strip("[]"))
+    return host == "localhost" or (address is not None and address.is_loopback)
+
+
 def networks_of(site: Site) -> list[IPNetwork]:
     """A site's addresses as blocks; single addresses are blocks of one."""
     found = []

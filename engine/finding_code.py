@@ -30,6 +30,7 @@ MEANING: Mapping[str, str] = {
     "bad-predicate": "`match:` or `select:` holds what is not of the grammar",
     "unknown-attribute": "no DICOM attribute has this keyword or tag",
     "bad-pattern": "a regular expression cannot be used, or not in linear time",
+    "costly-pattern": "a regular expression is so large that a long text would be felt",
     "bad-transform": "an edit cannot be made: an unknown attribute, a value it cannot hold, an identity",
     "bad-test": "a test of the table describes a study or an outcome that cannot be",
     # names
@@ -74,8 +75,10 @@ MEANING: Mapping[str, str] = {
     "own-ae-title": "a peer is called by the AE title that is ours",
     "in-the-clear": "a destination on the internet is reached without TLS",
     "times-at-odds": "two times of a destination contradict each other",
+    "cannot-carry": "a destination cannot take something as it is, and what becomes of it",
     # what nothing uses
     "unused-destination": "no route delivers to a destination",
+    "unused-default": "nothing takes a value of the defaults",
     "unused-processor": "no route processes with a processor",
     "unrouted-inbound": "no route takes what comes by an inbound channel",
     "unrouted-site": "no route, or only `otherwise`, takes what comes from a site",

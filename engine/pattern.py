@@ -27,12 +27,12 @@ _parser: Any = importlib.import_module("re._parser")
 _compiler: Any = importlib.import_module("re._compiler")
 
 _REFUSED = {
-    "GROUPREF": "a backreference",
-    "GROUPREF_EXISTS": "a conditional group",
-    "ASSERT": "lookahead or lookbehind",
-    "ASSERT_NOT": "lookahead or lookbehind",
-    "ATOMIC_GROUP": "an atomic group",
-    "POSSESSIVE_REPEAT": "a possessive repeat",
+    "GROUPREF": ("a backreference", r"\\[1-9]|\(\?P="),
+    "GROUPREF_EXISTS": ("a conditional group", r"\(\?\("),
+    "ASSERT": ("lookahead or lookbehind", r"\(\?<?="),
+    "ASSERT_NOT": ("lookahead or lookbehind", r"\(\?<?!"),
+    "ATOMIC_GROUP": ("an atomic group", r"\(\?>"),
+    "POSSESSIVE_REPEAT": ("a possessive repeat", r"[*+?}]\+"),
 }
 
 _MATCH = 0
@@ -76,6 +76,11 @@ class Pattern:
         self._start = self._sequence(tree, tree.state.flags, _MATCH)
         self._first = _State(frozenset((self._start,)), "")
         self._known = {(self._first.steps, ""): self._first}
+
+    @property
+    def states(self) -> int:
+        """How many states the automaton has: what one character of a text may cost at most."""
+        return len(self._steps)
 
     def search(self, value: str) -> bool:
         """Whether the pattern matches anywhere in the first `MAX_TEXT` characters."""
@@ -158,8 +163,9 @@ class Pattern:
             return self._sequence(body, (flags | added) & ~removed, following)
         if name in ("MAX_REPEAT", "MIN_REPEAT"):
             return self._repeat(argument, flags, following)
+        what, sign = _REFUSED.get(name, (name.lower(), ""))
         raise ValueError(
-            f"{_REFUSED.get(name, name.lower())} cannot be matched in linear time; write it without"
+            f"{what}{_place_of(sign, self.text)} cannot be matched in linear time; write it without"
         )
 
     def _repeat(self, argument: Sequence[Any], flags: int, following: int) -> int:
@@ -174,6 +180,15 @@ class Pattern:
         for _ in range(low):
             entry = self._sequence(body, flags, entry)
         return entry
+
+
+def _place_of(sign: str, text: str) -> str:
+    """` at position 5`, where a construct first stands in a pattern, outside of escapes and classes."""
+    other = r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|."
+    for match in re.finditer(f"(?P<sign>{sign})|{other}", text, re.DOTALL) if sign else ():
+        if match["sign"]:
+            return f" at position {match.start()}"
+    return ""
 
 
 def _one_character(item: Any, flags: int) -> Callable[[str], Any]:

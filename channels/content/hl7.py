@@ -68,7 +68,7 @@ class Encoder:
 
     def text(self, value: str) -> Encoded:
         """One value, escaped."""
-        if not self._can_write(value):
+        if not self.can_write(value):
             value = self._replaced(value)
         return Encoded(_SPECIAL.sub(self._escape, value))
 
@@ -84,16 +84,23 @@ class Encoder:
         found = match[0]
         return _DELIMITERS.get(found) or f"\\X{found.encode(self.codec).hex().upper()}\\"
 
-    def _can_write(self, value: str) -> bool:
+    def can_write(self, value: str) -> bool:
+        """Whether the character set has every character of a value."""
         try:
             return _JIS_ROMAN not in value.encode(self.codec)
         except UnicodeEncodeError:
             return False
 
     def _replaced(self, value: str) -> str:
-        kept = [character if self._can_write(character) else "?" for character in value]
+        kept = [character if self.can_write(character) else "?" for character in value]
         self.lost += sum(one != character for one, character in zip(kept, value, strict=True))
         return "".join(kept)
+
+
+def lacking_in(charset: str, value: str) -> list[str]:
+    """The characters of a text that a character set lacks, each once, in order."""
+    encoder = Encoder(charset)
+    return [character for character in dict.fromkeys(value) if not encoder.can_write(character)]
 
 
 def join(delimiter: str, *values: Encoded) -> Encoded:

@@ -7,16 +7,21 @@ takes it once.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pydantic import Field, ValidationInfo, field_validator
 
 from channels.content import hl7_override
-from channels.content.hl7 import Charset
+from channels.content.hl7 import Charset, lacking_in
 from channels.content.oru_profile import AccessionField, OptionalSegment, ProcessingId, Profile, Version
 from channels.transport import mllp
 from engine.channel import OutboundContext, OutboundSettings, OutboundType, Port, Tls
 from engine.model import Acknowledgement, Delivery, History, Payload, Result, Study
 
 _NAMESPACE = r"^[^|^~\\&\x00-\x1f]{0,227}$"  # an HD: no delimiters of HL7, which nobody means
+
+
+_HEADER = ("sending_application", "sending_facility", "receiving_application", "receiving_facility")
 
 
 class Settings(OutboundSettings):
@@ -108,6 +113,22 @@ class Hl7Oru:
             segments=self._settings.segments,
             overrides=_overrides(self._settings.set, self._settings.version),
         )
+
+    def cautions(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Letters of the site and of the table's own texts that the character set lacks."""
+        settings, charset = self._settings, self._settings.charset
+        people = "the site's name, so names of its people reach the receiver with ? there"
+        texts: list[tuple[tuple[str | int, ...], str, str]] = [(("charset",), self._site.name, people)]
+        ours = "this text, and sends ? instead"
+        texts += [((field,), getattr(settings, field), ours) for field in _HEADER]
+        texts += [(("set", address), text, ours) for address, text in settings.set.items()]
+        for location, text, consequence in texts:
+            lacking = lacking_in(charset, text)
+            if lacking:
+                yield (
+                    location,
+                    f"{charset} lacks {' '.join(lacking)} of {consequence}; UNICODE UTF-8 has all letters",
+                )
 
     async def deliver(self, payload: Payload, delivery: Delivery) -> Acknowledgement:
         """Send and wait for the acknowledgement of this very message."""

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from engine.channel import OutboundSettings
-from engine.directory import parse_address
+from engine.directory import is_here, parse_address
 from engine.finding import Location
 from engine.reading import Reading
 from engine.table import Declared
@@ -84,9 +84,8 @@ def _is_same(host: str, listens: str) -> bool:
     if host == listens:
         return True
     first, second = parse_address(host), parse_address(listens)
-    here = host == "localhost" or (first is not None and first.is_loopback)
     if listens in _EVERYWHERE:
-        return here
+        return is_here(host)
     if second is None:
         return False
     return first == second or (host == "localhost" and second.is_loopback)

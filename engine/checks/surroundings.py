@@ -7,16 +7,18 @@ a part refuses to be built from is told with its line and column.
 from __future__ import annotations
 
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from engine.channel import InboundContext, OutboundContext, ProcessorContext
-from engine.directory import Directory
+from engine.channel import Cautious, InboundContext, OutboundContext, ProcessorContext
+from engine.directory import Directory, is_here
 from engine.finding import Location, shown
 from engine.reading import Reading
 from engine.settings import Secret, Settings
 from engine.table import Declared
+from engine.tunnel import called_of
 
 Missing = tuple[Location, str, str]
 """Where in the settings, what is missing, and the code of the finding."""
@@ -44,11 +46,51 @@ def _try_to_build(reading: Reading, location: Location, declared: Declared[Any],
         reading.complain((*location, *inner), message, code)
     if len(reading.findings) > before:
         return
+    called = called_of(declared.settings)
+    for inner in readable_secrets(declared.settings) if called is None or not is_here(called[0]) else ():
+        message = "can be read by every user of this machine; chmod 600 and give it to the engine's user"
+        reading.warn((*location, *inner), message, "secret-readable")
     try:
-        declared.type.build(declared.settings, context)
+        built = declared.type.build(declared.settings, context)
+        cautions = list(built.cautions()) if isinstance(built, Cautious) else []
     except Exception as error:  # a part may refuse its settings in any way; the operator gets one line
         cause = (str(error) or type(error).__name__).splitlines()[0]
         reading.complain(location, f"cannot be built: {cause}", "cannot-be-built")
+        return
+    for inner, message in cautions:
+        reading.warn((*location, *inner), message, "cannot-carry")
+
+
+def readable_secrets(value: Any, name: str | int = "") -> Iterator[Location]:
+    """Where settings name a file with a secret that other users can read; certificates are no secret."""
+    if isinstance(value, Secret):
+        if value.file is not None and name not in _PUBLIC and _is_readable_by_all(value.file):
+            yield ("file",)
+    elif isinstance(value, Settings):
+        for field in type(value).model_fields:
+            for inner in readable_secrets(getattr(value, field), field):
+                yield (field, *inner)
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            for inner in readable_secrets(one, key):
+                yield (key, *inner)
+    elif isinstance(value, tuple | list):
+        for index, one in enumerate(value):
+            for inner in readable_secrets(one, index):
+                yield (index, *inner)
+
+
+_PUBLIC = ("ca", "certificate")
+
+
+def _is_readable_by_all(file: Path) -> bool:
+    """Whether everybody may read a file and pass every folder on the way to it."""
+    path = file.resolve()
+    try:
+        open_folders = all(folder.stat().st_mode & stat.S_IXOTH for folder in path.parents)
+        return open_folders and bool(path.stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return False
 
 
 def missing_of(settings: Settings, base: Path) -> Iterator[Missing]:

@@ -44,12 +44,13 @@ def test_a_pattern_matches_anywhere_as_python_would(pattern: str, text: str, mat
 
 
 REFUSED: list[tuple[str, str]] = [
-    (r"(a)\1", "a backreference"),
-    ("(a)(?(1)b|c)", "a conditional group"),
-    ("(?=a)", "lookahead"),
-    ("(?<!a)b", "lookahead or lookbehind"),
-    ("a++", "a possessive repeat"),
-    ("(?>a)", "an atomic group"),
+    (r"(a)\1", "a backreference at position 3"),
+    (r"(?P<n>[(?=])\\(?P=n)", "a backreference at position 14"),
+    ("(a)(?(1)b|c)", "a conditional group at position 3"),
+    (r"[\1](?=a)", "lookahead or lookbehind at position 4"),
+    ("(?<!a)b", "lookahead or lookbehind at position 0"),
+    (r"\+a++", "a possessive repeat at position 3"),
+    ("(?>a)", "an atomic group at position 0"),
     ("(dti", "not a regular expression"),
     ("a" * 257, "at most 256 characters"),
     ("(a{99}){99}", "too large"),
