@@ -10,6 +10,7 @@ from pathlib import Path
 
 from engine.catalog import Catalog
 from engine.check import check
+from engine.defaults import told_once
 from engine.directory import Directory
 from engine.document import read
 from engine.errors import ConfigurationError
@@ -62,7 +63,8 @@ def examine(
     reading = read_sections(document, Catalog())
     check(reading, surroundings=surroundings)
     tests = read_tests(reading)
-    findings = sorted(reading.findings, key=lambda one: (_order(one, path), one.line, one.column))
+    told = told_once(document, reading.findings)
+    findings = sorted(told, key=lambda one: (_order(one, path), one.line, one.column))
     if any(finding.severity == "error" for finding in findings):
         return None, findings
     return _table(path, reading, tests), findings

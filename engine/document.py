@@ -34,6 +34,11 @@ MAPPINGS = ("sites", "inbound", "processors", "outbound")
 SEQUENCES = ("routes", "tests")
 """Sections whose entries may come from included files, in order."""
 
+_FOR_THE_TABLE = {
+    "include": "; name its files in the include of the table itself: one list says what it is made of",
+    "defaults": "; write them in the table itself, for the blocks of every file",
+}
+
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,30})")
 _FLOAT = re.compile(
@@ -217,7 +222,7 @@ def _merge(root: Node, part: Node, findings: list[Finding]) -> None:
     assert isinstance(root.children, dict)
     for section, node in part.children.items():
         if section not in MAPPINGS and section not in SEQUENCES:
-            hint = did_you_mean(section, (*MAPPINGS, *SEQUENCES))
+            hint = _FOR_THE_TABLE.get(section) or did_you_mean(section, (*MAPPINGS, *SEQUENCES))
             message = f"an included file may not hold {shown(section)}{hint}"
             findings.append(Finding.at(part.keys[section], (section,), message, code="bad-include"))
             continue

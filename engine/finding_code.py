@@ -79,6 +79,7 @@ MEANING: Mapping[str, str] = {
     # what nothing uses
     "unused-destination": "no route delivers to a destination",
     "unused-default": "nothing takes a value of the defaults",
+    "unused-default": "nothing takes a value of the defaults",
     "unused-processor": "no route processes with a processor",
     "unrouted-inbound": "no route takes what comes by an inbound channel",
     "unrouted-site": "no route, or only `otherwise`, takes what comes from a site",

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from engine.catalog import Catalog
 from engine.channel import InboundType, OutboundType, ProcessorType
+from engine.defaults import apply_defaults
 from engine.document import MAPPINGS, SEQUENCES, Document
 from engine.errors import ConfigurationError
 from engine.finding import Finding, Location, did_you_mean, explain_errors, shown
@@ -120,6 +121,7 @@ def read_sections(document: Document, catalog: Catalog) -> Reading:
     if not data:
         return reading
     _read_outline(reading, data)
+    apply_defaults(reading, catalog)
     base = document.base
     _read_engine(reading)
     assembly = reading.block(Assembly, _mapping(data.get("assembly")), ("assembly",))
@@ -171,7 +173,7 @@ def _read_outline(reading: Reading, data: dict[str, Any]) -> None:
         elif section in SEQUENCES and value is not None and not isinstance(value, list):
             reading.complain((section,), "must be a list", "wrong-kind")
         elif (
-            section in ("engine", "assembly", "retention", "tunnel", *MAPPINGS)
+            section in ("engine", "defaults", "assembly", "retention", "tunnel", *MAPPINGS)
             and value is not None
             and not isinstance(value, dict)
         ):

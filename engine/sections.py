@@ -309,6 +309,27 @@ class TestSettings(Settings):
     """What must become of it."""
 
 
+class DefaultsSettings(Settings):
+    """`defaults:` what blocks have where they do not say otherwise."""
+
+    sites: dict[str, Any] = Field(default_factory=dict, examples=[{"timezone": "Europe/Dublin"}])
+    """Keys of every site."""
+    inbound: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, examples=[{"c_store": {"ae_title": "PONS"}}]
+    )
+    """By type, or `"*"` for every type that knows the key: keys of ways in."""
+    processors: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, examples=[{"command": {"timeout": "20m"}}]
+    )
+    """The same for processors."""
+    outbound: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, examples=[{"*": {"timeout": "30s"}, "hl7_oru": {"port": 2575}}]
+    )
+    """The same for destinations."""
+    routes: dict[str, Any] = Field(default_factory=dict, examples=[{"from": ["pacs"]}])
+    """Keys of every route."""
+
+
 class TableSettings(Settings):
     """A routing table."""
 
@@ -318,6 +339,8 @@ class TableSettings(Settings):
     """What belongs to the process and its machine."""
     include: tuple[str, ...] = Field((), examples=[["sites/*.yaml"]])
     """Patterns of files, relative to this one, whose sections are added to this table."""
+    defaults: DefaultsSettings = DefaultsSettings()
+    """What blocks have in common, in every file of the table."""
     assembly: Assembly = Assembly()
     """When a study counts as complete."""
     retention: Retention = Retention()
