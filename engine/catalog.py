@@ -33,8 +33,9 @@ class Catalog:
     """What is installed, at the moment this was made."""
 
     def __init__(self) -> None:
+        installed = entry_points()  # once: each time, every package of the environment is looked at
         self._points: dict[Kind, dict[str, EntryPoint]] = {
-            kind: {point.name: point for point in entry_points(group=f"pons.{kind}")} for kind in _TYPES
+            kind: {point.name: point for point in installed.select(group=f"pons.{kind}")} for kind in _TYPES
         }
 
     def names(self, kind: Kind) -> tuple[str, ...]:

@@ -58,7 +58,7 @@ def _destinations(found: Difference, after: Table, now: UnderWay) -> Iterator[To
         counts = _counts(now.deliveries, name)
         waiting = tuple((state, n) for state, n in counts if state in OPEN)
         if waiting:
-            becomes = "nobody delivers them until a table has it again; let them go out first"
+            becomes = "nobody delivers them until a table has it again"
             yield Touched("outbound", name, counts, becomes, Stop.STRANDS)
         elif counts:
             becomes = "they can be sent elsewhere only: pons replay --from deliver --to"

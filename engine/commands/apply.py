@@ -117,10 +117,15 @@ def _proposed(
 
 def _says_yes(as_json: bool) -> bool:
     """A person is asked; a program must have said so before."""
-    if not as_json and sys.stdin.isatty():
+    if not as_json and at_a_terminal():
         return typer.confirm("apply it?")
     typer.echo("nothing was changed; add --yes to do it", err=as_json)
     return False
+
+
+def at_a_terminal() -> bool:
+    """Whether somebody can answer."""
+    return sys.stdin.isatty()
 
 
 def _as_data(applied: Applied) -> dict[str, Any]:
