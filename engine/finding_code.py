@@ -60,7 +60,10 @@ MEANING: Mapping[str, str] = {
     "does-nothing": "a route neither processes, delivers nor holds",
     "holds-and-acts": "a route that holds would also process or deliver",
     "result-unused": "a route makes results and sends them nowhere",
+    "schedule-unused": "a route has hours, but neither processes nor delivers",
+    "private-block": "a private attribute is named by a block that another device may have given elsewhere",
     "select-unused": "a route selects series for a processor that it does not have",
+    "objects-refused": "a processor that is shown another Patient ID writes objects that are then refused",
     "edits-differ": "two routes edit what one destination gets in different ways; the first decides",
     "transform-unused": "a route edits what does not go onward",
     "duplicate-destination": "a route names a destination twice",
@@ -78,7 +81,6 @@ MEANING: Mapping[str, str] = {
     "cannot-carry": "a destination cannot take something as it is, and what becomes of it",
     # what nothing uses
     "unused-destination": "no route delivers to a destination",
-    "unused-default": "nothing takes a value of the defaults",
     "unused-default": "nothing takes a value of the defaults",
     "unused-processor": "no route processes with a processor",
     "unrouted-inbound": "no route takes what comes by an inbound channel",

@@ -15,6 +15,7 @@ from engine.predicate import demands
 from engine.reading import Reading
 from engine.route import Route
 from engine.settings import Secret
+from engine.transform import for_copies_of
 from engine.transform.rules import Use, complaints_of_step
 from engine.transform.settings import HashSettings
 
@@ -40,12 +41,29 @@ def check_transforms(reading: Reading, location: Location, route: Route) -> None
     for index, sending in enumerate(route.deliver):
         use: Use = "forward" if _carries(reading, sending.to) == "study" else "result"
         _check_steps(reading, (*location, "deliver", index, "transform"), sending.transform, use)
+        declared = reading.outbound.get(sending.to)
+        if declared is not None and declared.type.name == "dicom_objects" and _hides_patient(route):
+            message = (
+                f"{sending.to} takes no object of another patient, and the processor is shown another "
+                "Patient ID: what it writes is refused unless it carries the study's own"
+            )
+            reading.warn((*location, "deliver", index), message, "objects-refused")
 
 
 def _check_steps(reading: Reading, location: Location, steps: Sequence[dict[str, Any]], use: Use) -> None:
     for index, step in enumerate(steps):
         for inner, message in complaints_of_step(step, use):
             reading.complain((*location, index, *inner), message, "bad-transform")
+
+
+def _hides_patient(route: Route) -> bool:
+    """Whether the processor of a route is shown another Patient ID than the study's, or none."""
+    for step in for_copies_of(route.transform, "processor"):
+        named = [*step.get("set", ()), *step.get("remove", ()), *step.get("map", ())]
+        named += [*step.get("copy", {}).values(), *step.get("hash", {}).get("keys", ())]
+        if "PatientID" in named or "(0010,0020)" in named:
+            return True
+    return False
 
 
 def _carries(reading: Reading, destination: str) -> str:
