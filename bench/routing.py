@@ -53,7 +53,7 @@ def table_text(routes: int) -> str:
             f"{{matches: '(?i)dti|protocol {n}'}}, instances: {{at_least: {n % 90}}}}}"
         )
         lines.append(
-            f"  - {{name: r{n}, from: [{('pacs', 'web')[n % 3 == 2]}], "
+            f"  - {{name: r{n}, from: [{('pacs', 'web')[n // sites % 3 == 2]}], "
             f"match: {{site: s{n % sites}, series: {series}}}, process: qc, deliver: [d{n % sites}]}}"
         )
     lines.append("  - {name: rest, otherwise: true, hold: no route matched}")
