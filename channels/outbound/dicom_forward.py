@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from channels.outbound.dicom_destination import DicomDestination, DicomSettings
 from channels.outbound.study_parts import study_payload
+from channels.transport.inquiry import not_taken
 from engine.channel import Duration, OutboundContext, OutboundType
 from engine.model import History, Payload, Result, Study
 
@@ -29,6 +30,10 @@ class DicomForward(DicomDestination):
         """The study's files as they are; nothing is copied."""
         assert isinstance(subject, Study)  # the type carries studies
         return study_payload(subject)
+
+    async def inquire(self) -> list[str]:
+        """Image SOP Classes and transfer syntaxes that the peer does not accept."""
+        return await not_taken(self._peer)
 
 
 def build(settings: Settings, context: OutboundContext) -> DicomForward:

@@ -11,6 +11,7 @@ coded values of its answer are told on.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import ssl
 from collections.abc import Sequence
@@ -163,7 +164,11 @@ async def _connect(receiver: Receiver) -> tuple[asyncio.StreamReader, asyncio.St
         why = error.reason or "no reason given"
         raise TryAgain(f"TLS towards {receiver} failed: {why}", code="tls") from error
     except OSError as error:
-        why = error.strerror or str(error)
+        why = (
+            os.strerror(error.errno).lower()
+            if error.errno and error.errno > 0
+            else error.strerror or str(error)
+        )
         raise TryAgain(f"no connection to {receiver}: {why}", code="connection") from error
 
 

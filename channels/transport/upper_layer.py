@@ -11,6 +11,7 @@ announced, and cannot be cancelled while it waits for a silent peer.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 import struct
@@ -367,4 +368,11 @@ def _lost(peer: Peer) -> Iterator[None]:
     except (EOFError, ConnectionResetError, BrokenPipeError) as error:
         raise TryAgain(f"{peer} closed the connection before it answered", code="closed") from error
     except OSError as error:
-        raise TryAgain(f"no connection to {peer}: {error.strerror or error}", code="connection") from error
+        raise TryAgain(f"no connection to {peer}: {_cause_of(error)}", code="connection") from error
+
+
+def _cause_of(error: OSError) -> str:
+    """The system's words for an error; asyncio's own repeat the address."""
+    if error.errno and error.errno > 0:
+        return os.strerror(error.errno).lower()
+    return error.strerror or str(error)

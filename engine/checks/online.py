@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from engine.channel import OutboundContext, OutboundType
+from engine.channel import Inquisitive, OutboundContext, OutboundType
 from engine.data_folder import is_in_use
 from engine.errors import PonsError
 from engine.finding import Finding, Location, Mark
@@ -34,6 +34,7 @@ class Probe:
     peer: str  # "10.90.7.2:104"; empty where its settings name none
     seconds: float
     reason: str = ""  # why it counts as not answering; empty when it answered
+    takes_not: tuple[str, ...] = ()  # what it would not take, and what becomes of that
 
     @property
     def answered(self) -> bool:
@@ -57,20 +58,25 @@ async def _probe(table: Table, declared: Declared[OutboundType], patience: float
     peer = f"{called[0]}:{called[1]}" if called else ""
     site = table.sites[declared.settings.site]
     began = time.monotonic()
-    reason = ""
+    reason, took = "", 0.0
+    takes_not: tuple[str, ...] = ()
     try:
         channel = declared.type.build(
             declared.settings, OutboundContext(declared.name, site, table.engine.ae_title)
         )
         async with asyncio.timeout(patience):
             await channel.probe()
+            took = time.monotonic() - began
+            if isinstance(channel, Inquisitive):
+                takes_not = tuple(await channel.inquire())
     except TimeoutError:
         reason = f"no answer within {patience:g} s"
     except (PonsError, OSError) as error:
         reason = str(error) or type(error).__name__
     except Exception as error:  # a channel may fail in any way; the others are told of all the same
         reason = f"unexpected {type(error).__name__}"
-    return Probe(declared.name, declared.type.name, peer, time.monotonic() - began, reason)
+    took = took or time.monotonic() - began
+    return Probe(declared.name, declared.type.name, peer, took, reason, takes_not)
 
 
 def findings_of(table: Table, probes: list[Probe]) -> Iterator[Finding]:

@@ -48,6 +48,9 @@ def check_route(reading: Reading, location: Location, route: Route) -> None:
     elif route.select is not None:
         message = "selects series for a processor, but there is no process"
         reading.complain_of_key((*location, "select"), message, "select-unused")
+    if route.schedule and route.process is None and not route.deliver:
+        message = "nothing of this route starts later than it is decided; leave the schedule out"
+        reading.complain_of_key((*location, "schedule"), message, "schedule-unused")
     for index, name in enumerate(route.inbound or ()):
         is_known(reading, "inbound", name, (*location, "from", index))
     check_transforms(reading, location, route)

@@ -103,6 +103,8 @@ def _write(
         typer.echo(line, color=colour or None)
     for probe in probes:
         typer.echo(_probe_line(probe))
+        for sentence in probe.takes_not:
+            typer.echo(f"           {sentence}")
     typer.echo(f"{path}: {_summary(table, findings)}")
 
 
@@ -121,6 +123,7 @@ def _probe_to_json(probe: Probe) -> dict[str, Any]:
         "answered": probe.answered,
         "seconds": round(probe.seconds, 3),
         "reason": probe.reason,
+        "takes_not": list(probe.takes_not),
     }
 
 
