@@ -95,7 +95,7 @@ def cover_tests(table: Table, only: Collection[str] = ()) -> Coverage:
     for test in table.tests:
         if only and test.name not in only:
             continue
-        with tempfile.TemporaryDirectory(prefix="pons-test-") as folder, suppress(PonsError):
+        with tempfile.TemporaryDirectory(prefix="pons-test-") as folder, suppress(PonsError, OSError):
             studies.append(study_of(test, table, Path(folder)))
     return cover(table, studies, {"site": table.sites, "inbound": table.inbound})
 
@@ -120,6 +120,8 @@ def _run(test: TableTest, table: Table) -> Verdict:
             differences.extend(_of_values(test, "rendered", outgoing))
         except PonsError as error:
             trouble = str(error)
+        except OSError as error:
+            trouble = f"{error.filename}: {(error.strerror or 'cannot be read').lower()}"
     return Verdict(test, decision, tuple(differences), left_out, trouble, time.monotonic() - started)
 
 

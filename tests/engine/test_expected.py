@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from engine.config import examine
+from engine.table_tests import run_tests
 
 TABLE = """version: 1
 sites: {a: {addresses: [10.0.0.1], ae_titles: [A]}}
@@ -58,11 +59,11 @@ ROWS: list[tuple[str, str, str, str]] = [  # given, expect, where below the test
         "expect.rendered.ris.OBX-5.match",
         "no test 'match'; did you mean 'matches'?",
     ),
-    ("dicom_json: none.json", "routes: [r]", "given.dicom_json", "no file 'none.json'; it is looked for in "),
-    ("folder: none", "routes: [r]", "given.folder", "no folder 'none'; it is looked for in "),
+    ("dicom_json: none.json", "routes: [r]", "given.dicom_json", "no file 'none.json' in "),
+    ("folder: none", "routes: [r]", "given.folder", "no folder 'none' in "),
     ("folder: 5", "routes: [r]", "given.folder", "must be a path, relative to this file"),
     ("folder: '.', series: [{}]", "routes: [r]", "given.series", "folder says already what the study holds"),
-    ("result: none.json", "routes: [r]", "given.result", "no file 'none.json'; it is looked for in "),
+    ("result: none.json", "routes: [r]", "given.result", "no file 'none.json' in "),
     (
         "result: {status: done}",
         "routes: [r]",
@@ -90,7 +91,7 @@ def test_what_a_test_cannot_give_or_expect_is_found(
 ) -> None:
     path = tmp_path / "routes.yaml"
     path.write_text(TABLE % (given, expect))
-    (found,) = [one for one in examine(path)[1] if one.severity == "error"]
+    (found,) = [one for one in examine(path)[1] if one.path.startswith("tests")]
     assert (found.file, found.line, found.path) == ("routes.yaml", 12, f"tests[0].{where}")
     assert found.message.startswith(what)
 
@@ -109,3 +110,15 @@ def test_paths_start_at_the_file_that_holds_the_test(tmp_path: Path) -> None:
     (test,) = table.tests
     assert test.given.files == (tmp_path / "sites" / "studies" / "one.json").resolve()
     assert test.expect.positions == {"holds": "sites/a.yaml:1:67"}
+
+
+def test_an_engine_runs_without_the_files_of_its_tests(tmp_path: Path) -> None:
+    path = tmp_path / "routes.yaml"
+    path.write_text(TABLE % ("dicom_json: none.json", "routes: [r]"))
+    table, findings = examine(path)
+    assert table is not None
+    assert [(one.code, one.severity) for one in findings if one.path.startswith("tests")] == [
+        ("missing-file", "warning")
+    ]
+    (verdict,) = run_tests(table)
+    assert verdict.trouble == f"{tmp_path / 'none.json'}: no such file or directory"
