@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import shutil
+import uuid
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,20 +45,28 @@ class Rendering:
             Refused: an edit that its route asks for cannot be made on what it is of.
             TryAgain: a secret of such an edit is not there.
         """
-        if head.payload is None:
-            try:
-                subject, history = await self._subject(head)
-            except TransformFailed as error:
-                raise Refused(f"transform: {error}", code="transform") from None
-            rendered = await asyncio.to_thread(self._render, channel, head.delivery_id, subject, history)
-            manifest = await self._database.write(
-                lambda c: deliveries.keep_payload(c, head.delivery_id, rendered)
-            )
-        else:
-            manifest = head.payload
+        manifest = head.payload if head.payload is not None else await self._rendered(channel, head)
         return Payload(parts=tuple(self._part(entry) for entry in manifest))
 
-    async def _subject(self, head: Any) -> tuple[Result | Study, History]:
+    async def _rendered(self, channel: Outbound, head: Any) -> list[dict[str, Any]]:
+        # Of this rendering alone: an engine that stalled must not write over what another has sent since.
+        edited = self._payloads / head.delivery_id / f"edited-{uuid.uuid4().hex}"
+        try:
+            subject, history = await self._subject(head, edited)
+            rendered = await asyncio.to_thread(self._render, channel, head.delivery_id, subject, history)
+        except BaseException as error:
+            shutil.rmtree(edited, ignore_errors=True)
+            if isinstance(error, TransformFailed):
+                raise Refused(f"transform: {error}", code="transform") from None
+            raise
+        manifest = await self._database.write(
+            lambda c: deliveries.keep_payload(c, head.delivery_id, rendered)
+        )
+        if not any(edited in (self._data / entry["path"]).parents for entry in manifest):
+            await asyncio.to_thread(shutil.rmtree, edited, ignore_errors=True)
+        return list(manifest)
+
+    async def _subject(self, head: Any, folder: Path) -> tuple[Result | Study, History]:
         earlier = await self._database.read(lambda c: deliveries.held_by(c, head.destination, head.lineage))
         told = [row for row in earlier if row.result_id is not None]
         reports = [row for row in told if row.status != ResultStatus.FAILED]
@@ -73,9 +83,8 @@ class Rendering:
             return await self._told(head.result_id, head.transform), history
         study = await self._decider.facts(head.study_id, head.study_revision)
         if head.transform:
-            folder = self._payloads / head.delivery_id / "edited"
             edited = await asyncio.to_thread(
-                copy_instances, study.stored, folder, head.transform, self._decider.base
+                copy_instances, study.stored, folder, head.transform, self._decider.base, durable=True
             )
             study = replace(study, stored=edited)
         return study, history

@@ -8,6 +8,7 @@ to file and is never held in memory (but for deflated objects, PS3.5 A.5, which 
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from pydicom.filewriter import write_dataset
 from pydicom.tag import BaseTag
 
 from engine.model import StoredInstance
+from engine.spool import fsync_folder
 from engine.transform.steps import Edit, Steps, apply_edits, edits_of
 
 LARGE = 1 << 18  # bytes of a value that is copied rather than read
@@ -31,12 +33,18 @@ _CHUNK = 1 << 20
 
 
 def copy_instances(
-    stored: Sequence[StoredInstance], folder: Path, steps: Steps, base: Path = Path()
+    stored: Sequence[StoredInstance],
+    folder: Path,
+    steps: Steps,
+    base: Path = Path(),
+    *,
+    durable: bool = False,
 ) -> tuple[StoredInstance, ...]:
     """Copy instances to `<folder>/<series>/<sop>.dcm`, edited when there are steps; blocks.
 
     Args:
         base: the folder that secrets in the steps start from, the table's.
+        durable: whether the copies must outlive a loss of power from when this returns.
 
     Raises:
         TransformFailed: an edit cannot be made; copies made so far are left in the folder.
@@ -54,8 +62,18 @@ def copy_instances(
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
         else:
             shutil.copyfile(instance.path, target)
+        if durable:
+            _sync(target)
         copies.append(replace(instance, path=target, sha256=digest))
+    if durable:
+        for made in {*(one.path.parent for one in copies), folder, folder.parent}:
+            fsync_folder(made)
     return tuple(copies)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def write_edited(source: Path, target: Path, edits: Sequence[Edit]) -> None:

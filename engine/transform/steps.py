@@ -42,6 +42,7 @@ Act = Callable[[Dataset, Repertoire], bool]
 """What is done to a data set or to an item of a sequence; whether it changed."""
 
 WRITTEN = frozenset({"DS", "IS"})  # numbers that DICOM writes as text
+_PATIENT_ID, _STUDY_INSTANCE_UID = 0x00100020, 0x0020000D
 _LINES = frozenset({"LT", "ST", "UT"})  # text of several lines, in which a backslash is one
 
 
@@ -74,9 +75,17 @@ def apply_edits(dataset: Dataset, edits: Sequence[Edit]) -> None:
     Raises:
         TransformFailed: a value does not fit where it would go, or a map has no entry and says `hold`.
     """
-    patient = str(dataset.get("PatientID") or dataset.get("StudyInstanceUID") or "").strip()
+    patient = _patient_of(dataset)
     for edit in edits:
         edit(dataset, patient)
+
+
+def _patient_of(dataset: Dataset) -> str:
+    """What the days of a patient follow from: the Patient ID, or without one the study."""
+    for tag in (_PATIENT_ID, _STUDY_INSTANCE_UID):
+        if tag in dataset and any(texts := _texts(dataset, tag, repertoire_of(dataset))):
+            return texts[0]
+    return ""
 
 
 def apply_steps(dataset: Dataset, steps: Steps, base: Path) -> None:

@@ -77,7 +77,7 @@ def dumped(path: Path) -> tuple[int, int]:
 
 
 @pytest.mark.peers
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     sample=st.sampled_from(SAMPLES), names=st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size=4)
 )

@@ -69,7 +69,7 @@ class Journey:
     """A study that is taken in, decided and processed, and what it makes leave."""
 
     def __init__(self, rig: Rig, folder: Path) -> None:
-        self.rig = rig
+        self.rig, self.data = rig, folder / "data"
         self.rendering = Rendering(rig.database, rig.clock, rig.decider, folder / "data")
 
     def delivery(self, destination: str) -> Any:
@@ -81,6 +81,10 @@ class Journey:
         site = self.rig.table.sites["st-marys"]
         channel = declared.type.build(declared.settings, OutboundContext(destination, site))
         return await self.rendering.payload(channel, self.delivery(destination))
+
+    def edited(self) -> list[Path]:
+        """The folders of edited copies that there are."""
+        return list((self.data / "payloads").glob("*/edited-*"))
 
     async def message(self, destination: str) -> dict[str, list[str]]:
         """The first segment of each name in an HL7 message, by its fields."""
@@ -154,6 +158,11 @@ async def test_what_is_forwarded_is_edited_by_the_route_and_then_by_its_entry(
     trial = dcmread((await made.sent("trial")).parts[0].content)
     assert (trial.BodyPartExamined, trial.PatientName, "StudyDescription" in trial) == ("HEAD", "", False)
     assert trial.SOPInstanceUID == archived.SOPInstanceUID
+    assert len(made.edited()) == 2
+    assert (await made.sent("archive")).parts[0].content.is_relative_to(made.data), (
+        "a repeat is the same file"
+    )
+    assert len(made.edited()) == 2
     first, second = (row.transform for row in made.rig.rows(deliveries))
     assert second == [*first, {"keep": ["BodyPartExamined"]}]
 
@@ -207,6 +216,7 @@ async def test_an_edit_that_cannot_be_made_holds_the_study_and_refuses_what_is_f
     with pytest.raises(Refused) as refused:
         await made.sent("archive")
     assert (str(refused.value), refused.value.code) == (wanted, "transform")
+    assert made.edited() == [], "nothing half-made is left"
     assert "ELBOW" not in json.dumps(row.document["report"])
 
 
