@@ -37,8 +37,8 @@ BULK = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "OB or OW", "UN"})
 NUMERIC = frozenset({"DS", "IS", "FL", "FD", "SL", "SS", "SV", "UL", "US", "UV", "US or SS"})
 """Value representations that hold numbers."""
 
-ORDERED = NUMERIC | {"DA", "TM"}
-"""Value representations with a least and a most; dates and times order as the numbers they look like."""
+ORDERED = NUMERIC | {"AS", "DA", "TM"}
+"""Value representations with a least and a most: ages in years, dates and times as they are written."""
 
 UNKNOWN = ""
 """The representation of a private attribute of no dictionary: its values are compared as text or numbers."""

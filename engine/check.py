@@ -9,6 +9,7 @@ from __future__ import annotations
 from engine.checks.commitment import check_commitment, check_reports
 from engine.checks.destinations import check_destinations
 from engine.checks.listeners import check_listeners, check_mounted
+from engine.checks.literals import check_literals
 from engine.checks.names import is_known
 from engine.checks.overlap import check_overlap
 from engine.checks.patterns import check_patterns
@@ -45,6 +46,7 @@ def check(reading: Reading, *, surroundings: bool = True) -> None:
     check_patterns(reading, routes)
     check_overlap(reading, routes)
     check_usage(reading, routes)
+    check_literals(reading)
     if surroundings:
         check_surroundings(reading)
         check_transform_secrets(reading)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal
 
-from engine.attribute import BULK, NUMERIC, ORDERED, UNKNOWN, Named, resolve
+from engine.attribute import BULK, NUMERIC, ORDERED, UNKNOWN, Named, doubts, resolve
 from engine.facts import CONTEXT_FACTS
 from engine.finding import Complain, Location, Mark, did_you_mean, shown
 from engine.pattern import Pattern
@@ -53,8 +53,10 @@ class MatchReader:
         complain: Complain,
         complain_of_key: Complain,
         known: Mapping[str, Sequence[str]] | None = None,
+        warn_of_key: Complain = lambda *_: None,
     ) -> None:
         """``known`` gives the names that a fact's values must be among."""
+        self._warn_of_key = warn_of_key
         self._key_at = key_at
         self._complain = self.complain = complain
         self._complain_of_key = complain_of_key
@@ -137,6 +139,8 @@ class MatchReader:
             hint = "" if ";" in str(error) else did_you_mean(name, STRUCTURE[level], listing=False)
             self._complain_of_key(location, f"{error}{hint}", "unknown-attribute")
             return None
+        for doubt in doubts(name):
+            self._warn_of_key(location, doubt, "private-block")
         test = self._test(value, location, named)
         if test is None:
             return None
@@ -146,7 +150,7 @@ class MatchReader:
             )
             self._complain(location, f"{name} is {what}, or {{exists: true}}")
             return None
-        return Attribute(self._position(location), name, test)
+        return Attribute(self._position(location), named.name, test)
 
     def _instances(self, value: Any, location: Location) -> Predicate | None:
         bounds = self.count(value, location)

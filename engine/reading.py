@@ -263,7 +263,9 @@ def _route(reading: Reading, block: Any, location: Location) -> Route | None:
     data = _mapping(block)
     before = len(reading.findings)
     known = {"site": reading.names("sites"), "inbound": reading.names("inbound")}
-    reader = MatchReader(reading.document.key_at, reading.complain, reading.complain_of_key, known)
+    reader = MatchReader(
+        reading.document.key_at, reading.complain, reading.complain_of_key, known, reading.warn_of_key
+    )
     # A written `match:` is read even when it is empty or null: that is a mistake to speak of.
     match: Predicate = ANYTHING
     if "match" in data:

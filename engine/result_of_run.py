@@ -133,6 +133,15 @@ def wanted_of(
     return wanted
 
 
+def withheld_from(outcomes: Sequence[RouteOutcome], result: Result) -> dict[str, str]:
+    """Who is named by the routes and does not get a result, and why; who was told before may get it still."""
+    reasons: dict[str, list[str]] = {}
+    for outcome in outcomes:
+        for sending in outcome.deliver:
+            reasons.setdefault(sending.to, []).append(unmet(sending.when, result))
+    return {name: "; or ".join(dict.fromkeys(why)) for name, why in reasons.items() if all(why)}
+
+
 def _status(report: Report, failed: str, previous: str | None) -> ResultStatus:
     if failed:
         return ResultStatus.FAILED

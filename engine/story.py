@@ -12,6 +12,9 @@ from typing import Any
 from sqlalchemy import Connection
 
 from engine import outlook
+from engine.model import Result
+from engine.result_of_run import withheld_from
+from engine.route import outcome_from_json
 from engine.store import commitments, deliveries, destinations, look, trail, work
 
 
@@ -101,7 +104,30 @@ def _work(connection: Connection, study: Any) -> list[Event]:
                 f"{result.status} result, revision {result.revision}, {findings} findings{mode}",
             )
         )
+        events += _not_sent(connection, result)
     return events
+
+
+def _not_sent(connection: Connection, result: Any) -> list[Event]:
+    """Who does not get a result, and why: told from the decision and the result, as it was decided then."""
+    sent = {
+        row.destination
+        for row in deliveries.of_study(connection, result.study_id)
+        if row.result_id in (None, result.result_id)  # None: the study itself goes there, and no result
+    }
+    runs = [
+        job
+        for job in work.jobs_of(connection, result.study_id)
+        if job.lineage == result.lineage and job.revision == result.study_revision
+    ]
+    if result.shadow or not runs:
+        return []
+    outcomes = [outcome_from_json(one) for one in runs[-1].outcomes]
+    return [
+        Event(result.produced_at, "not sent", f"{name}: {why}")
+        for name, why in withheld_from(outcomes, Result.model_validate(result.document)).items()
+        if name not in sent
+    ]
 
 
 def _next_run(job: Any) -> str:

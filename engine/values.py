@@ -5,12 +5,17 @@ Enter: the values that a scope has, as text. Leaves: whether they pass. Pure.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from engine.pattern import Pattern
+
+
+_AGE = re.compile(r"([0-9]{3})([DWMY])")
+_A_YEAR = {"D": Decimal("365.25"), "W": Decimal("365.25") / 7, "M": Decimal(12), "Y": Decimal(1)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,10 @@ class Test:
 
 
 def as_number(value: str) -> Decimal | None:
-    """A value as a finite number, or None."""
+    """A value as a finite number, an age (PS3.5 6.2, AS) in years; None when it is neither."""
+    age = _AGE.fullmatch(value)
+    if age:
+        return Decimal(age[1]) / _A_YEAR[age[2]]
     try:
         number = Decimal(value)
     except InvalidOperation:

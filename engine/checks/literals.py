@@ -1,6 +1,6 @@
 """Secrets stand in a table by reference only: what looks like one that is written out is refused.
 
-Enters: a reading. Leave: findings about values that hold a password or a private key, which they do not repeat.
+Enters: a reading. Leave: findings about values with a password or a private key, which they do not repeat.
 Fields that take a secret refuse a literal by themselves; here is every other value, whatever its field.
 """
 
@@ -23,10 +23,10 @@ def check_literals(reading: Reading) -> None:
     for location, node in _texts(reading.document.root, ()):
         if tuple(node.mark) in told:
             continue  # its field has refused it
-        if _PASSWORD.search(node.data):
+        if "://" in node.data and _PASSWORD.search(node.data):
             message = "holds a password; give it by reference, where the type takes a secret"
             reading.complain(location, message, "literal-secret")
-        elif _PRIVATE_KEY.search(node.data):
+        elif "-----BEGIN" in node.data and _PRIVATE_KEY.search(node.data):
             message = "holds a private key; put it into a file of its own and refer to that: {file: path}"
             reading.complain(location, message, "literal-secret")
 

@@ -55,6 +55,9 @@ MR = {
     "SeriesDescription": "ep2d_DTI_64",
     "EchoTime": 88.5,
     "ImageType": ["ORIGINAL", "PRIMARY"],
+    "PatientAge": "045Y",
+    '(0019,"SIEMENS MR HEADER",0C)': 1000,
+    'ProcedureCodeSequence.(0029,"ACME 1.1, X",01)': ["deep"],
 }
 SR = {"Modality": "SR", "SeriesDescription": "report", "EchoTime": None}
 LATE = {**MR, "SeriesDescription": "derived", "EchoTime": "104.0"}
@@ -71,6 +74,23 @@ ROWS: list[tuple[str, bool, str]] = [
     ("SeriesDescription: {matches: '(?i)dti'}", True, "and match anywhere"),
     ("ImageType: PRIMARY", True, "any of several values"),
     ("ImageType: SECONDARY", False, "none of several values"),
+    # one attribute, however it is written; a private one by its creator
+    ("'(0008,0060)': MR", True, "the tag of the keyword"),
+    ("""'(0019,"SIEMENS MR HEADER",0c)': 1000""", True, "in lower case too"),
+    (
+        """'(0019,"SIEMENS MR HEADER",0C)': {at_least: 1001}""",
+        False,
+        "a number by its dictionary",
+    ),
+    (
+        """series: {'(0019,"SIEMENS MR HEADER",0C)': {exists: true}, Modality: SR}""",
+        False,
+        "of the MR series",
+    ),
+    ("""'ProcedureCodeSequence.(0029,"ACME 1.1, X",01)': deep""", True, "within a sequence"),
+    # an age is years (PS3.5 6.2)
+    ("PatientAge: {at_least: 45}", True, "045Y"),
+    ("PatientAge: {at_most: 44}", False, "045Y"),
     # existence
     ("EchoTime: {exists: true}", True, "one instance has it"),
     ("PatientSex: {exists: true}", False, "nobody has it"),
@@ -161,7 +181,7 @@ VALUES: list[tuple[str, Any, bool]] = [
     ),
     ("ProcedureCodeSequence: {exists: true}", {"ProcedureCodeSequence": [{}]}, True),
     # tags, private ones without a dictionary: compared as text or as numbers
-    ("'(0018,9087)': 1000", {"(0018,9087)": 1000.0}, True),
+    ("'(0018,9087)': 1000", {"DiffusionBValue": 1000.0}, True),
     ("'(2005,1413)': 3", {"(2005,1413)": "3"}, True),
     ("'(2005,1413)': '3.0'", {"(2005,1413)": "3"}, False),  # in quotes it is text
     ("'(2005,1413)': {at_least: 2}", {"(2005,1413)": ["1", "x", "2"]}, True),
@@ -262,3 +282,34 @@ def test_what_a_predicate_demands(text: str, demanded: dict[str, set[str]]) -> N
 def test_a_predicate_knows_every_attribute_it_reads() -> None:
     text = "{series: {Modality: MR, any: [{EchoTime: 1}]}, not: {instance: {'(2005,1413)': 3}}, instances: 2}"
     assert sorted(read(text).attributes()) == ["(2005,1413)", "EchoTime", "Modality"]
+
+
+@pytest.mark.parametrize(
+    ("age", "years", "at_least"),
+    [
+        ("045Y", 45, True),
+        ("018M", 1.5, True),
+        ("018M", 1.6, False),
+        ("010D", 0.1, False),
+        ("052W", 0.99, True),
+    ],
+)
+def test_an_age_is_compared_in_years(age: str, years: float, at_least: bool) -> None:
+    assert holds(f"PatientAge: {{at_least: {years}}}", study([{"PatientAge": age}])) is at_least
+
+
+def test_a_private_attribute_by_its_block_is_doubtful() -> None:
+    """The block is where one device has put it; the table works, and is told what would work elsewhere."""
+    told: list[tuple[Location, str]] = []
+
+    def fail(location: Location, message: str, code: str = "") -> None:
+        pytest.fail(f"{location}: {message}")
+
+    def warn(location: Location, message: str, code: str = "") -> None:
+        told.append((location, message))
+
+    reader = MatchReader(lambda location: Mark("t", 1, 1), fail, fail, warn_of_key=warn)
+    reader.match({"(0019,100C)": 1000, '(0019,"SIEMENS MR HEADER",0C)': 1000}, ("match",))
+    ((location, message),) = told
+    assert location == ("match", "(0019,100C)")
+    assert "name its creator: '(0019,\"CREATOR\",0C)'" in message

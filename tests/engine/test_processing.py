@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,10 +13,11 @@ from bench.faults.disk import Disk
 from engine.intake import DurableIntake
 from engine.processing import BROKEN_RUNS, FULL_PAUSE
 from engine.spool import Spool
-from engine.store import work
+from engine.store import look, work
 from engine.store.database import Database
 from engine.store.tables import decisions, deliveries, holds, jobs, results, studies
-from tests.engine.processing_rig import Rig, writes
+from engine.story import tell
+from tests.engine.processing_rig import TABLE, Rig, writes
 from tests.peers.process import wait_until
 
 
@@ -238,3 +240,44 @@ async def test_two_engines_decide_a_study_once_and_run_it_once(
     await asyncio.gather(one.run(), other.run())
     assert len(one.rows(decisions)) == len(one.rows(jobs)) == len(one.rows(results)) == 1
     assert len(one.rows(deliveries)) == 2
+
+
+WITH_WHEN = TABLE.replace(
+    "      - {to: ris, after: [archive]}\n",
+    "      - {to: ris, when: {outcome: failed, findings: {concept: Motion, flag: abnormal}}}\n",
+)
+MOTION = {"concept": {"value": "m", "scheme": "99X", "meaning": "Motion"}, "value": "much", "flag": "A"}
+
+
+async def test_a_destination_gets_the_results_that_it_asks_for_and_their_corrections(
+    rig: Callable[..., Rig], intake: DurableIntake, instance: Callable[..., bytes], arrive: Callable
+) -> None:
+    made = rig(writes(outcome="failed", findings=[MOTION]), WITH_WHEN)
+    await intake.accept(arrive(instance()))
+    await made.close()
+    await made.run()
+    assert "ris" in made.queued()
+    made = rig(writes(outcome="passed"), WITH_WHEN)
+    await intake.accept(arrive(instance(2)))
+    await made.close()
+    await made.run()
+    first, second = (row for row in made.rows(deliveries) if row.destination == "ris")
+    assert (first.state, second.state, second.status) == ("superseded", "queued", "corrected")
+
+
+async def test_the_story_says_why_a_destination_got_nothing(
+    rig: Callable[..., Rig], intake: DurableIntake, instance: Callable[..., bytes], arrive: Callable
+) -> None:
+    made = rig(writes(outcome="passed"), WITH_WHEN)
+    await intake.accept(arrive(instance()))
+    await made.close()
+    await made.run()
+
+    def story(connection: Any) -> list[str]:
+        (study,) = look.list_studies(connection, site=None, uid=None, limit=9)
+        return [event.text for event in tell(connection, study) if event.what == "not sent"]
+
+    assert made.database.read_now(story) == [
+        "ris: wanted outcome failed, found passed",
+        "desk: wanted status failed, found final",
+    ]

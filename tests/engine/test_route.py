@@ -20,6 +20,7 @@ from engine.route import (
     decision_from_json,
     decision_to_json,
 )
+from engine.when import When
 
 HEAD = """version: 1
 sites:
@@ -129,6 +130,27 @@ def test_a_route_whose_select_names_no_series_of_the_study_does_not_fire(tmp_pat
     assert outcome.why == "routes.yaml:14:33: wanted a series with Modality CT to process, found none"
 
 
+SELECTED: list[tuple[str, tuple[str, ...]]] = [
+    ("{Modality: MR}", ("1.2.1",)),
+    ("{any: [{Modality: MR}, {Modality: CT}]}", ("1.2.1", "1.2.2")),
+    ("{not: {Modality: SR}}", ("1.2.1", "1.2.2")),
+    ("{all: [{instances: 1}, {Modality: {not: CT}}]}", ("1.2.0", "1.2.1")),
+    ("{instance: {Modality: CT}}", ("1.2.2",)),
+    ("{series: {Modality: SR}}", ("1.2.0",)),
+]
+
+
+@pytest.mark.parametrize(("select", "series"), SELECTED)
+def test_select_names_series_by_the_whole_grammar(
+    tmp_path: Path, select: str, series: tuple[str, ...]
+) -> None:
+    routes = (
+        f"routes:\n  - {{name: x, match: {{site: a}}, select: {select}, process: qc, deliver: [a-pacs]}}\n"
+    )
+    (outcome,) = decide(study("a", "pacs", "SR", "MR", "CT"), table(tmp_path, routes)).outcomes
+    assert outcome.series == series
+
+
 def test_every_route_of_a_table_tells_its_reason(tmp_path: Path) -> None:
     decision = decide(study("a", "web", "CT"), table(tmp_path, ROUTES))
     assert [(outcome.route, outcome.hit, outcome.why) for outcome in decision.outcomes] == [
@@ -148,6 +170,25 @@ def test_a_decision_survives_the_store(tmp_path: Path) -> None:
         stored = decision_to_json(decision)
         assert decision_from_json(stored) == decision
         assert "deliver" not in stored["outcomes"][3], "what is empty is not stored"
+
+
+def test_a_decision_of_an_earlier_release_is_still_read() -> None:
+    """It names the statuses that are sent, and knows neither outcomes, findings nor hours."""
+    stored = {
+        "table_version": "v",
+        "outcomes": [
+            {
+                "route": "r",
+                "position": "routes.yaml:1:1",
+                "hit": True,
+                "why": "holds",
+                "deliver": [{"to": "a-ris", "when_status": ["final", "corrected"]}, {"to": "a-pacs"}],
+            }
+        ],
+    }
+    (outcome,) = decision_from_json(stored).outcomes
+    assert [one.when for one in outcome.deliver] == [(When(status=("final", "corrected")),), ()]
+    assert outcome.schedule == ()
 
 
 # ── the index ───────────────────────────────────────────────────────────────────────────────────
