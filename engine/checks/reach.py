@@ -25,7 +25,7 @@ def check_reach(reading: Reading, routes: Routes) -> None:
 def _check_one(reading: Reading, one: Standing, routes: Routes, titles: _Titles) -> None:
     where = (*one.location, "match")
     facts = tuple(facts_of(one.route.match))
-    if demands(one.route.match).get("site") == frozenset():
+    if routes.sites and not one.sites and demands(one.route.match).get("site") == frozenset():
         tell(reading, where, "", "asks for two sites at once, so it never holds", "never-matches")
         return
     impossible = never(one.route.match)
@@ -65,6 +65,9 @@ def _can_come(reading: Reading, one: Standing, facts: tuple[Fact, ...], routes: 
 
 def _last(facts: tuple[Fact, ...], name: str) -> str:
     return next((fact.position for fact in reversed(facts) if fact.name == name), "")
+
+
+_NONE: Names = frozenset({""})
 
 
 class _Titles:
@@ -117,17 +120,19 @@ class _Titles:
     def _are_left(self, one: Standing, asked: list[Fact]) -> bool:
         by_dimse = [name for name in one.inbound if name in self._called]
         for name in dict.fromkeys(fact.name for fact in asked):
+            there: Names = frozenset()
             if name == "called_ae_title":
-                there = {self._called[inbound] for inbound in by_dimse}
-            elif not by_dimse:
-                there = set()
-            elif one.sites == self._routes.sites:
-                there = set(self._calling)
-            else:
-                there = {title for site in one.sites for title in self._reading.sites[site].ae_titles}
+                there = frozenset(self._called[inbound] for inbound in by_dimse)
+            elif by_dimse and one.sites is self._routes.sites:
+                there = self._calling
+            elif by_dimse:
+                sites = self._reading.sites
+                there = frozenset(title for site in one.sites for title in sites[site].ae_titles)
+            # Over HTTP a study comes without a title.
+            passing = narrowed(one.route.match, name, there)
             if len(by_dimse) < len(one.inbound):
-                there.add("")  # over HTTP a study comes without
-            if not narrowed(one.route.match, name, frozenset(there)):
+                passing |= narrowed(one.route.match, name, _NONE)
+            if not passing:
                 what = "calls with" if name == "calling_ae_title" else "is called by"
                 message = f"no study that the route can have {what} such an AE title, so it never fires"
                 position = next(fact.position for fact in reversed(asked) if fact.name == name)
