@@ -54,6 +54,10 @@ def engine(house: House, node: str, *, trouble: str = "") -> Iterator[None]:
     assert running is not None
     ended = threading.Event()
 
+    def say(*told: str) -> None:
+        now = time_of(house.database)
+        house.database.write_now(lambda c: beat(c, node, 1.0, now, *told))
+
     def live() -> None:
         runs = running.version
         while not ended.wait(0.02):
@@ -62,10 +66,9 @@ def engine(house: House, node: str, *, trouble: str = "") -> Iterator[None]:
             refused = trouble and latest.version != running.version
             runs = runs if refused else latest.version
             told = (latest.version, trouble) if refused else ("", "")
-            now = time_of(house.database)
-            house.database.write_now(lambda c, now=now, told=told: beat(c, node, 1.0, now, runs, *told))  # noqa: B023
+            say(runs, *told)
 
-    house.database.write_now(lambda c: beat(c, node, 1.0, time_of(house.database), running.version))
+    say(running.version)
     thread = threading.Thread(target=live)
     thread.start()
     try:
