@@ -146,17 +146,18 @@ def _deliver(destinations: dict[str, dict[str, Any]]) -> list[Any]:
 
 
 def _tests(site: FirstSite, destinations: list[str]) -> list[str]:
+    """One that passes the route's predicates, and one for each that it fails."""
     taken = {"Modality": site.modality}
     taken |= {"SeriesDescription": site.description} if site.description else {}
-    other = {"Modality": "US" if site.modality != "US" else "MR"}
-    rows: tuple[tuple[str, dict[str, str], dict[str, Any]], ...] = (
-        (
-            f"what {site.name} sends of {site.modality} comes back as a result",
-            taken,
-            {"routes": [site.route], "deliver": destinations},
-        ),
-        (f"anything else from {site.name} waits for a person", other, {"routes": []}),
-    )
+    other = "US" if site.modality != "US" else "MR"
+    goes = {"routes": [site.route], "deliver": destinations}
+    rows: list[tuple[str, dict[str, str], dict[str, Any]]] = [
+        (f"what {site.name} sends of {site.modality} comes back as a result", taken, goes),
+        (f"{other} from {site.name} waits for a person", {"Modality": other}, {"routes": []}),
+    ]
+    if site.description:
+        unlike = {**taken, "SeriesDescription": "something else"}
+        rows.append((f"another {site.modality} series from {site.name} waits, too", unlike, {"routes": []}))
     return [
         line
         for name, series, expect in rows

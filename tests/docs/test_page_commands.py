@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -22,18 +23,23 @@ COVERED = {  # commands that are not run a second time, and what runs them
 PAGES = sorted({block.document for block in blocks_of("sh")})
 
 
+SERVING = re.compile(r"make run|pons run\b.*|python -m examples\.peers\..*")
+"""A block that keeps its terminal; the rest of its page is typed in another."""
+SERVES = re.compile(r"serving, Ctrl-C to stop|\"event\": \"engine running\"|listens on")
+
+
 @contextmanager
-def kept_serving(checkout: Any) -> Iterator[None]:
-    """`make run`, until the page has been read."""
-    log = checkout.folder / "run.log"
+def kept_serving(checkout: Any, command: str) -> Iterator[None]:
+    """A command that serves, until the page has been read."""
+    log = checkout.folder / f"{command.split()[0]}-{len(list(checkout.folder.glob('*.log')))}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            ["make", "run"], cwd=checkout.folder, env=checkout.environment, stdout=output,
-            stderr=subprocess.STDOUT, start_new_session=True,
+            ["bash", "-c", f"exec {checkout.moved(command)}"], cwd=checkout.folder, env=checkout.environment,
+            stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     try:
         deadline = time.monotonic() + 180
-        while "serving, Ctrl-C to stop" not in log.read_text():
+        while not SERVES.search(log.read_text()):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
@@ -41,14 +47,16 @@ def kept_serving(checkout: Any) -> Iterator[None]:
     finally:
         os.killpg(process.pid, signal.SIGINT)  # what Ctrl-C does
         process.wait(60)
-    assert log.read_text().splitlines()[-1] == "stopped"
+    if command == "make run":
+        assert log.read_text().splitlines()[-1] == "stopped"
+    assert "Traceback" not in log.read_text()
 
 
 def read(checkout: Any, page: list[Block]) -> None:
-    """Run the blocks of one page in order; what follows `make run` is typed in another terminal."""
+    """Run the blocks of one page in order; what follows a block that serves is typed in another terminal."""
     for number, block in enumerate(page):
-        if block.text.strip() == "make run":
-            with kept_serving(checkout):
+        if SERVING.fullmatch(block.text.strip()):
+            with kept_serving(checkout, block.text.strip()):
                 read(checkout, page[number + 1 :])
             return
         script = "\n".join(line for line in block.text.splitlines() if line.strip() not in COVERED)
