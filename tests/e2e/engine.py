@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -100,6 +101,11 @@ class Engine:
         """SIGTERM, without waiting for what comes of it."""
         assert self._process is not None
         self._process.process.terminate()
+
+    def signal_hup(self) -> None:
+        """SIGHUP: read the table again, without waiting for what comes of it."""
+        assert self._process is not None
+        self._process.process.send_signal(signal.SIGHUP)
 
     def stop(self, timeout: float = 30.0) -> None:
         """SIGTERM; the engine must end by itself, with 0, and have logged nothing of a patient."""

@@ -40,6 +40,8 @@ class Peer:
         self.received: list[str] = []
         self.port = 0
         self.delay = 0.0
+        self.gate = asyncio.Event()  # nothing is answered while it is not set
+        self.gate.set()
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
 
@@ -66,6 +68,7 @@ class Peer:
                 await reader.read()  # until the other side gives up
             elif mood != "close":
                 await asyncio.sleep(self.delay)
+                await self.gate.wait()
                 writer.write(f"\x0bMSH|^~\\&|R|R|P|P|||ACK|1|P|2.5\rMSA|{mood}|{number}\r\x1c\r".encode())
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
