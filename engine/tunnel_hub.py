@@ -99,15 +99,19 @@ class Hub:
             if with_endpoints(known := self._register(), standing) != known:
                 self.folder.change(lambda now: (with_endpoints(now, standing), None))
 
-    def down(self) -> None:
-        """Remove interface and rules; the register stays."""
+    def down(self, *, rules_too: bool = False) -> None:
+        """Remove the interface; the register stays, and so do the rules unless told otherwise.
+
+        Without interface and rules, what is meant for a site would leave by the default route, in clear.
+        """
         with told():
             if self.stands:
                 # An interface whose daemon has died can be removed all the same.
                 with contextlib.suppress(device.DeviceError, PonsError):
                     self.save()
             device.down(self.name)
-            device.drop_rules()
+            if rules_too:
+                device.drop_rules()
 
     @property
     def rotating(self) -> bool:

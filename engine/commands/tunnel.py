@@ -68,10 +68,15 @@ def save(table: TablePath = Path("routes.yaml")) -> None:
     typer.echo(f"{hub.name}: endpoints saved")
 
 
-def down(table: TablePath = Path("routes.yaml")) -> None:
-    """Remove the interface and the rules; the register stays."""
+def down(
+    rules_too: Annotated[
+        bool, typer.Option("--rules", help="Remove the firewall rules as well: for a hub that is given up.")
+    ] = False,
+    table: TablePath = Path("routes.yaml"),
+) -> None:
+    """Remove the interface; the rules stay, so that nothing for a site leaves in clear, and the register."""
     hub = Hub(load(table, surroundings=False))
-    hub.down()
+    hub.down(rules_too=rules_too)
     typer.echo(f"{hub.name} is down")
 
 
@@ -177,3 +182,5 @@ def show_units(
     for name, text in units.items():
         (out / name).write_text(text)
     typer.echo(f"{out}: {', '.join(sorted(units))}")
+    folders = f"{loaded.engine.data} {loaded.tunnel.folder}"
+    typer.echo(f"before the first start: install -d -m 700 -o {user} {folders}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,21 +14,23 @@ from tests.peers.dcmtk import read_storescu_output
 from tests.peers.process import binary, wait_until
 from tests.tunnel.rig import DICOM, HUB, Rig, rig
 
-SITES = {key: {"tunnel": f"100.64.0.{number}"} for number, key in enumerate("abcd", start=2)}
+OUTAGE = 60.0  # seconds
+SITES = {key: {"tunnel": f"100.64.0.{number}"} for number, key in enumerate("abced", start=2)}
 
 
 @pytest.fixture(scope="session")
 def changing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    """Hub and engine with four sites; a and b receive, c has its wire cut, d comes and goes."""
+    """Hub and engine with five sites; a receives, c has its wire cut, d comes and goes, e is left alone."""
     with rig(tmp_path_factory.mktemp("changes"), *SITES) as made:
         made.write_table(SITES)
-        for key in "abc":
+        for key in "abce":
             made.join(key)
         made.start_tunnel()
         made.start_engine()
-        for key in "abc":
+        for key in "abce":
             made.meet(key)
-        for key in "ac":
+        made.idle_since = time.monotonic()  # site e
+        for key in "ace":
             made.receive(key, SITES[key]["tunnel"])
         yield made
         made.stop_engine()
@@ -40,7 +43,6 @@ class Sending:
     def __init__(self, made: Rig, key: str, files: list[Path], log: Path) -> None:
         self.log = log
         self.count = len(files)
-        self.cut_at = 0.0  # when its wire was pulled, by the monotonic clock
         self.process = made.site(key).start(
             binary("storescu", "dcmtk"), "-v", "-aet", f"{key}-MR".upper(), "-aec", "PONS",
             "-to", "240", "-td", "240", "-ta", "240", HUB, str(DICOM), *map(str, files),
@@ -59,12 +61,17 @@ class Sending:
 
 
 @pytest.fixture(scope="session")
-def outage(changing: Rig, real_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Sending:
-    """Site c's wire is pulled in the middle of a study; whoever asks for this first begins the minute."""
+def outage(changing: Rig, real_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sending]:
+    """Site c's wire is pulled for a minute in the middle of a study; who asks for this first begins it."""
     folder = tmp_path_factory.mktemp("outage")
     files = small_study(real_study, folder / "study", instances=120)
+    for machine in (changing.hub, changing.site("c")):
+        # Where Linux can (6.15), TCP tries again every 5 s: it would else wait as long as it has been cut.
+        machine.run("sysctl", "-qw", "net.ipv4.tcp_rto_max_ms=5000", expect=None)
     sending = Sending(changing, "c", files, folder / "storescu.log")
     sending.wait_until_under_way()
     changing.net.cut("c")
-    sending.cut_at = time.monotonic()
-    return sending
+    minute = threading.Timer(OUTAGE, changing.net.mend, ["c"])
+    minute.start()
+    yield sending
+    minute.join()

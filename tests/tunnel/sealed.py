@@ -103,7 +103,10 @@ class SealedRig(Rig):
         return said
 
     def pons(self, *arguments: str, expect: int = 0) -> str:
-        """The tunnel's commands have its unit's rights, all others have none."""
+        """What changes something is asked by the services' user: the tunnel's commands have its unit's
+        rights, all others have none."""
+        if arguments[0] == "audit":
+            return super().pons(*arguments, expect=expect)
         return self.run_as("pons-tunnel" if arguments[0] == "tunnel" else "pons", *arguments, expect=expect)
 
     def shell(self, *arguments: str) -> str:

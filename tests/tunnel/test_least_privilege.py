@@ -186,8 +186,10 @@ def test_down_and_up_again_while_nobody_watches(sealed: SealedRig) -> None:
     name = sealed.hub.interface
     assert sealed.pons("tunnel", "down") == f"{name} is down\n"
     assert name not in sealed.hub.run("ip", "link")
-    assert "table inet pons" not in sealed.hub.run("nft", "list", "tables")
     assert processes(name) == {}
+    assert "table inet pons" in sealed.hub.run("nft", "list", "tables"), "nothing leaves in clear"
+    sealed.pons("tunnel", "down", "--rules")
+    assert "table inet pons" not in sealed.hub.run("nft", "list", "tables")
     told = sealed.pons("tunnel", "status", expect=1)
     assert told == f"there is no interface {name}; `pons tunnel up` makes it\n"
     assert sealed.pons("tunnel", "up") == f"{name} is up with 1 sites, 1 peers changed\n"

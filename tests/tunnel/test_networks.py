@@ -74,3 +74,23 @@ def test_a_path_that_carries_less_than_it_says_does_not_hang_a_study(
     files = small_study(real_study, tmp_path / "study", instances=20)
     assert set(made.storescu("a", files).values()) == {"Success"}
     assert made.site("a").reaches(HUB, 11112)
+
+
+def test_a_probe_measures_what_is_lost_and_how_large_a_packet_may_be(
+    twins: tuple[Rig, dict[str, Machine]],
+) -> None:
+    made, _ = twins
+    made.net.drop_longer_than(1300)  # 1280 inside are 1340 outside, 1200 are 1260
+    every_second = (
+        "table ip lossy { chain input { type filter hook input priority -50; "
+        "icmp type echo-request numgen inc mod 2 0 drop; }; }"
+    )
+    made.site("a").run("nft", "-f", "-", stdin=every_second)
+    made.net.cut("b")
+    rows = {row["site"]: row for row in made.json("tunnel", "status", "--probe")}
+    made.net.mend("b")
+    assert (rows["a"]["loss %"], rows["a"]["mtu"]) == (50.0, 1200)
+    assert rows["a"]["round trip ms"] > 0
+    assert (rows["b"]["loss %"], rows["b"]["round trip ms"], rows["b"]["mtu"]) == (100.0, 0.0, 0)
+    for row in rows.values():
+        assert 0 <= row["handshake age s"] < 3600, "heard, if not just now"

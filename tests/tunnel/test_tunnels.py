@@ -35,15 +35,18 @@ def test_stow_travels_the_same_way(hospitals: Rig, real_study: Path, tmp_path: P
     (path,) = small_study(real_study, tmp_path / "study", instances=1)
     body = b"--b\r\nContent-Type: application/dicom\r\n\r\n" + path.read_bytes() + b"\r\n--b--\r\n"
     (tmp_path / "body").write_bytes(body)
-    status = hospitals.site("b").run(
+    status = hospitals.site("a").run(
         "curl", "-s", "-m", "30", "-o", "/dev/null", "-w", "%{http_code}",
         "--data-binary", f"@{tmp_path}/body",
         "-H", 'Content-Type: multipart/related; type="application/dicom"; boundary=b',
         f"http://{HUB}:{HTTP}/dicomweb/studies",
     )  # fmt: skip
     assert status == "200"
-    (study,) = [row for row in hospitals.json("studies") if row["site"] == "b"]
-    assert study["from"] == ADDRESSES["b"]
+    (study,) = [row for row in hospitals.json("studies") if row["from"] == ADDRESSES["a"]]
+    assert study["site"] == "a"
+    home = hospitals.folder / "site-a"
+    wait_until(lambda: len(list((home / "his").glob("*.hl7"))) == 2, "its ORU at site a", 90)
+    wait_until(lambda: len(list((home / "pacs").glob("SR*"))) == 2, "its SR at site a", 60)
 
 
 def test_another_hospitals_ae_title_is_worth_nothing(
@@ -111,6 +114,9 @@ def test_from_outside_nothing_listens_on_any_address(hospitals: Rig) -> None:
     outside, hub = hospitals.net["outside"], hospitals.hub
     # The outsider guesses the tunnel's address and sends its packets to the hub's own wire.
     outside.run("ip", "route", "replace", f"{HUB}/32", "via", hub.address, "dev", "eth0")
+    listening = [line.split()[3] for line in hub.run("ss", "-ltnH").splitlines()]
+    for port in (DICOM, HTTP):
+        assert [one for one in listening if one.endswith(f":{port}")] == [f"{HUB}:{port}"]
     for address in (hub.address, HUB):
         for port in (DICOM, HTTP, HL7, 104):
             assert not outside.reaches(address, port), f"{address}:{port}"

@@ -238,37 +238,3 @@ def test_a_key_that_others_may_read_is_not_used(hub: House) -> None:
     said = hub.refused("site", "export", "north", "--out", str(hub.folder / "again"))
     assert said == f"{key} may be read by others: chmod 600 it"
     assert not (hub.folder / "again").exists()
-
-
-def test_two_operators_at_once_lose_nothing(hub: House) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
-    from engine.config import load
-    from engine.tunnel import folder_of
-    from wg.register import admit
-
-    folder = folder_of(load(hub.folder / "routes.yaml", surroundings=False))
-
-    def add(number: int) -> str:
-        address: str = folder.change(
-            lambda known: (lambda made: (made[0], made[1].ipv4))(admit(known, f"site-{number}", 1.0))
-        )
-        return address
-
-    with ThreadPoolExecutor(8) as pool:
-        given = list(pool.map(add, range(24)))
-    assert len(set(given)) == 24
-    assert len(folder.load().sites) == 24
-
-
-def test_the_preshared_key_of_a_site_is_one_whoever_asks_first(hub: House) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
-    from engine.config import load
-    from engine.tunnel import folder_of
-
-    folder = folder_of(load(hub.folder / "routes.yaml", surroundings=False))
-    for number in range(20):
-        with ThreadPoolExecutor(8) as pool:
-            keys = set(pool.map(folder.preshared_key, [f"site-{number}"] * 8))
-        assert len(keys) == 1
