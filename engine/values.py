@@ -13,7 +13,6 @@ from typing import Any
 
 from engine.pattern import Pattern
 
-
 _AGE = re.compile(r"([0-9]{3})([DWMY])")
 _A_YEAR = {"D": Decimal("365.25"), "W": Decimal("365.25") / 7, "M": Decimal(12), "Y": Decimal(1)}
 
