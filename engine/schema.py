@@ -36,7 +36,8 @@ def result_schema() -> dict[str, Any]:
 
 def table_schema(catalog: Catalog) -> dict[str, Any]:
     """A routing table, with the settings of every type that is installed and can be loaded."""
-    return without_marks(marked_table_schema(catalog))
+    schema = without_marks(marked_table_schema(catalog))
+    return {**schema, **_required_where_nothing_defaults(schema["$defs"])}
 
 
 def marked_table_schema(catalog: Catalog) -> dict[str, Any]:
@@ -77,7 +78,7 @@ def included_schema(catalog: Catalog) -> dict[str, Any]:
         name: whole["properties"][name] for name in (*MAPPINGS, *SEQUENCES) if name in whole["properties"]
     }
     return {
-        **{key: value for key, value in whole.items() if key != "required"},
+        **{key: value for key, value in whole.items() if key not in ("required", "if", "then")},
         "title": "Part of a Pons routing table",
         "description": "A file that a routing table includes.",
         "properties": kept,
@@ -119,6 +120,22 @@ def _by_type(offered: list[str]) -> dict[str, Any]:
             for name in offered
         ],
     }
+
+
+def _required_where_nothing_defaults(definitions: Definitions) -> dict[str, Any]:
+    """What a type needs is asked for in a table without `defaults:`; with them any field may come from there."""
+    sections = {}
+    for section, kind in SECTIONS:
+        asked = []
+        for name, block in definitions.items():
+            needed = [key for key in block.get("required", ()) if key != "type"]
+            if name.startswith(f"{kind}.") and needed:
+                block["required"] = ["type"]
+                named = {"properties": {"type": {"const": block["title"]}}, "required": ["type"]}
+                asked.append({"if": named, "then": {"required": needed}})
+        if asked:
+            sections[section] = {"additionalProperties": {"allOf": asked}}
+    return {"if": {"not": {"required": ["defaults"]}}, "then": {"properties": sections}}
 
 
 def _put_predicates(definitions: Definitions) -> None:

@@ -157,6 +157,16 @@ def test_an_editor_marks_what_is_not_of_the_grammar(judge: jsonschema.Draft20201
     assert {"channel-type", "channel-unknown-key", "match-operator", "missing-version", "durations"} <= marked
 
 
+def test_what_a_type_needs_may_come_from_the_defaults(judge: jsonschema.Draft202012Validator) -> None:
+    table: dict[str, Any] = {"version": 1, "outbound": {"ris": {"type": "hl7_oru", "site": "a"}}}
+    assert [one.message for one in judge.iter_errors(table)] == [
+        "'host' is a required property",
+        "'port' is a required property",
+    ]
+    table["defaults"] = {"outbound": {"hl7_oru": {"host": "10.90.7.2", "port": 2575}}}
+    assert complaints(judge, table) == []
+
+
 def test_the_result_is_the_document_that_a_processor_writes() -> None:
     schema = result_schema()
     report = schema["$defs"]["Report"]
