@@ -93,6 +93,12 @@ class Engine:
         self._process = None
 
     @property
+    def pid(self) -> int:
+        """Its process, the first of its group."""
+        assert self._process is not None
+        return self._process.process.pid
+
+    @property
     def alive(self) -> bool:
         """Whether its process runs."""
         return self._process is not None and self._process.alive

@@ -29,7 +29,9 @@ class Orthanc:
         ae_title: str,
         modalities: Mapping[str, tuple[str, int]],
         dicomweb_servers: Mapping[str, str],
+        changes: Mapping[str, object] | None = None,
     ) -> None:
+        """``changes`` are made to the configuration."""
         self.http_port = http_port
         self.dicom_port = dicom_port
         self.ae_title = ae_title
@@ -62,6 +64,7 @@ class Orthanc:
                 "Root": "/dicom-web/",
                 "Servers": {name: {"Url": url} for name, url in dicomweb_servers.items()},
             },
+            **(changes or {}),
         }
         path = folder / "orthanc.json"
         path.write_text(json.dumps(configuration, indent=1))
@@ -72,6 +75,11 @@ class Orthanc:
             {"TCP_NODELAY": "1"},  # its DCMTK leaves Nagle's algorithm on unless told
         )
         self._process.wait_ready(self._ready, timeout=60)
+
+    @property
+    def pid(self) -> int:
+        """Its process, the first of its group."""
+        return self._process.process.pid
 
     def _ready(self) -> bool:
         try:

@@ -1,0 +1,36 @@
+"""The bench of intake: every receiver takes what is sent to it, and every figure is there."""
+
+from __future__ import annotations
+
+import pydicom
+import pytest
+
+from bench.intake.__main__ import METRICS, Load, once
+from bench.intake.objects import KINDS, head
+from bench.intake.receivers import RECEIVERS
+from bench.intake.sender import PIXELS
+
+pytestmark = pytest.mark.peers
+
+
+@pytest.mark.parametrize("subject", ["pons", "storescp-bits-fork", "orthanc-unsynced", "pynetdicom"])
+def test_a_receiver_answers_each_instance_with_success(subject: str) -> None:
+    figures = once(Load("mr", 2, 5), subject, 0)
+    assert set(figures) == set(METRICS)
+    assert all(figures[metric] > 0 for metric in ("MB/s", "instances/s", "rss MB"))
+
+
+def test_the_objects_are_whole_and_no_two_are_one() -> None:
+    kind = KINDS["mr"]
+    sets = [head(kind, run, sender, number) for run in (0, 1) for sender in (0, 1) for number in (0, 1)]
+    found = [
+        pydicom.dcmread(pydicom.filebase.DicomBytesIO(one + PIXELS[: kind.pixels]), force=True)
+        for one in sets
+    ]
+    assert len({one.SOPInstanceUID for one in found}) == 8
+    assert len({one.StudyInstanceUID for one in found}) == 4
+    assert all(len(one.PixelData) == kind.pixels == 2 * one.Rows * one.Columns for one in found)
+
+
+def test_every_receiver_can_be_asked_for() -> None:
+    assert {"pons", "storescp", "storescp-fork", "storescp-bits", "orthanc", "pynetdicom"} <= set(RECEIVERS)
