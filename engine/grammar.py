@@ -7,7 +7,7 @@ everything that is not of the grammar (docs/routing.md), a complaint with its lo
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -52,7 +52,7 @@ class MatchReader:
         key_at: Callable[[Location], Mark],
         complain: Complain,
         complain_of_key: Complain,
-        known: Mapping[str, Sequence[str]] | None = None,
+        known: Mapping[str, Collection[str]] | None = None,
         warn_of_key: Complain = lambda *_: None,
     ) -> None:
         """``known`` gives the names that a fact's values must be among."""

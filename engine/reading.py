@@ -262,7 +262,8 @@ def _route(reading: Reading, block: Any, location: Location) -> Route | None:
     settings = reading.block(RouteSettings, block, location)
     data = _mapping(block)
     before = len(reading.findings)
-    known = {"site": reading.names("sites"), "inbound": reading.names("inbound")}
+    written = reading.document.data
+    known = {"site": _mapping(written.get("sites")), "inbound": _mapping(written.get("inbound"))}
     reader = MatchReader(
         reading.document.key_at, reading.complain, reading.complain_of_key, known, reading.warn_of_key
     )
