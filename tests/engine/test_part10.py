@@ -411,8 +411,8 @@ def test_creators_are_followed_as_pydicom_follows_them(
     expected = {}
     for name, (group, creator, element) in asked.items():
         block = read.private_block(group, creator)
-        value = block[element].value if element in block else None
-        expected[name] = value.decode().strip() if isinstance(value, bytes) else value
+        read_value = block[element].value if element in block else None
+        expected[name] = read_value.decode().strip() if isinstance(read_value, bytes) else read_value
     assert part10.inspect(path, asked).attributes == expected
 
 
