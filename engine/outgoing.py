@@ -40,6 +40,9 @@ from engine.table import GivenResult, Table
 from engine.transform import Steps, copy_instances, edit_result, for_copies_of, for_delivery
 from engine.when import unmet
 
+LATER = (ResultStatus.CORRECTED, ResultStatus.RETRACTED)
+"""What there is only of a result that went out before."""
+
 
 class NothingSent(PonsError):
     """Nothing goes to the processor or destination that was asked about."""
@@ -56,6 +59,7 @@ class Outgoing:
         self._hits = decision.hits
         self._given = given
         self._folder = folder
+        self._rendered: dict[str, list[Payload]] = {}
 
     # ── who gets what ───────────────────────────────────────────────────────────────────────────
 
@@ -91,17 +95,24 @@ class Outgoing:
             return []
         found = []
         for run in runs_of(self._live):
-            wanted = wanted_of(run, self._result(run)).get(destination)
+            wanted = wanted_of(run, self._result(run), self._holders).get(destination)
             if wanted is not None and (of is None or of in run):
                 found.append((run, wanted))
         return found
+
+    @property
+    def _holders(self) -> tuple[str, ...]:
+        """Who holds an earlier version: of a correction or retraction, everybody."""
+        if self._given is None or self._given.status not in LATER:
+            return ()
+        return tuple(self._table.outbound)
 
     @property
     def left_out(self) -> dict[str, str]:
         """The destinations of routes that fired whose `when` the result does not meet, and why."""
         reached = self.destinations
         return {
-            sending.to: unmet(sending.when, self._result(run))
+            sending.to: unmet(sending.when, self._result(run), told=sending.to in self._holders)
             for run in (runs_of(self._live) if self._given is not None else ())
             for hit in run
             for sending in hit.deliver
@@ -164,17 +175,17 @@ class Outgoing:
             NothingSent: nothing goes there.
             PonsError: it cannot be rendered, or looked into.
         """
-        payloads = self._payloads.get(destination)
-        if payloads is None:
-            payloads = self._payloads[destination] = list(self._render(destination))
-        if not payloads:
-            raise NothingSent(self._why_nothing(destination))
-        for payload in payloads:
+        for payload in self.payloads(destination):
             yield values_of(payload, field)
 
-    @cached_property
-    def _payloads(self) -> dict[str, list[Payload]]:
-        return {}
+    def payloads(self, destination: str) -> list[Payload]:
+        """What a destination is sent, one payload a delivery; raises as `rendered`."""
+        payloads = self._rendered.get(destination)
+        if payloads is None:
+            payloads = self._rendered[destination] = list(self._render(destination))
+        if not payloads:
+            raise NothingSent(self._why_nothing(destination))
+        return payloads
 
     def _render(self, destination: str) -> Iterator[Payload]:
         forwarded = self._forwarded(destination)
@@ -220,7 +231,7 @@ class Outgoing:
 
     def _past(self, destination: str, channel: Outbound, result: Result) -> History:
         """What the destination holds: of a correction or retraction, the version before it."""
-        if result.status not in (ResultStatus.CORRECTED, ResultStatus.RETRACTED):
+        if result.status not in LATER:
             return self._history()
         before = result.model_copy(
             update={

@@ -65,12 +65,17 @@ class Verdict:
         """What an author needs to know of a failure: expected, got, where, and why each route decided so."""
         lines = [f"{self.trouble} ({self.test.position})"] if self.trouble else []
         for one in self.differences:
-            expected, got = (", ".join(names) or "none" for names in (one.expected, one.got))
-            lines.append(f"{one.what}: expected {expected}; got {got} ({one.position})")
+            told = f"{one.what}: expected {in_words(one.expected)}; got {in_words(one.got)}"
+            lines.append(f"{told} ({one.position})")
         reasons = (f"{one.route}: {'fired' if one.hit else 'did not fire'}, {one.why}" for one in self.told)
         about = {name for one in self.differences if one.what == "deliver" for name in one.expected}
         unwanted = (f"{name}: not sent, {why}" for name, why in self.left_out.items() if name in about)
         return (*lines, *reasons, *unwanted)
+
+
+def in_words(names: Collection[str]) -> str:
+    """What was expected, or came, for people."""
+    return ", ".join(names) or "none"
 
 
 def run_tests(table: Table, only: Collection[str] = ()) -> tuple[Verdict, ...]:

@@ -16,7 +16,7 @@ from engine.finding import did_you_mean, shown
 from engine.junit import junit
 from engine.route import decision_to_json
 from engine.table import Table
-from engine.table_tests import Verdict, cover_tests, run_tests
+from engine.table_tests import Verdict, cover_tests, in_words, run_tests
 
 
 def register(app: typer.Typer) -> None:
@@ -65,13 +65,26 @@ def run_table_tests(
 def _tell(path: Path, verdicts: tuple[Verdict, ...], covered: Coverage | None) -> None:
     for verdict in verdicts:
         typer.echo(f"{colour.good('ok  ') if verdict.passed else colour.bad('FAIL')} {verdict.test.name}")
-        for line in () if verdict.passed else verdict.lines:
-            typer.echo(f"     {line}")
+        if not verdict.passed:
+            _tell_failure(verdict)
     passed = sum(verdict.passed for verdict in verdicts)
     summary = f"{passed} of {len(verdicts)} tests pass"
     typer.echo(f"{path}: {(colour.good if passed == len(verdicts) else colour.bad)(summary)}")
     if covered is not None:
         _tell_coverage(path, covered)
+
+
+def _tell_failure(verdict: Verdict) -> None:
+    """The lines of a verdict, what was expected in one colour and what came instead in another."""
+    for line in verdict.lines:
+        told = line
+        for one in verdict.differences:
+            if line.startswith(f"{one.what}: expected "):
+                told = (
+                    f"{one.what}: expected {colour.good(in_words(one.expected))}; "
+                    f"got {colour.bad(in_words(one.got))} {colour.quiet(f'({one.position})')}"
+                )
+        typer.echo(f"     {told}")
 
 
 def _tell_coverage(path: Path, covered: Coverage) -> None:

@@ -135,6 +135,18 @@ def test_a_correction_is_rendered_as_one_of_what_the_destination_holds(tmp_path:
     assert verdict.passed, verdict.lines
 
 
+def test_a_correction_goes_to_those_who_hold_what_it_corrects(tmp_path: Path) -> None:
+    """Whatever is found now: or they would go on showing what no longer is."""
+    only_high = TABLE.replace(
+        "when: {status: [final, corrected]}", "when: {findings: {value: {at_least: 40}}}"
+    )
+    for status, reached in (("final", False), ("corrected", True)):
+        given = f"{STUDY}, {RESULT.replace('{title', f'{{status: {status}, title')}"
+        (tmp_path / "routes.yaml").write_text(only_high % (given, "deliver: [ris]"))
+        (verdict,) = run_tests(load(tmp_path / "routes.yaml", surroundings=False))
+        assert ("ris" in verdict.differences[0].got) is reached
+
+
 def test_a_study_in_files_is_edited_and_rendered_from_them(
     tmp_path: Path, instance: Callable[..., bytes]
 ) -> None:

@@ -107,5 +107,8 @@ def test_a_terminal_sees_colour_unless_it_wants_none(table: Path, monkeypatch: p
         return CliRunner().invoke(app, ["test", str(table)], color=True).output
 
     assert told().startswith("\x1b[32mok  \x1b[0m a pair goes on")
+    table.write_text(TABLE.replace("routes: [magnetic]}", "routes: [rest]}"))
+    assert "routes: expected \x1b[32mrest\x1b[0m; got \x1b[31mmagnetic\x1b[0m \x1b[2m(" in told()
+    table.write_text(TABLE)
     monkeypatch.setenv("NO_COLOR", "1")
     assert told().startswith("ok   a pair goes on")
