@@ -123,7 +123,7 @@ def _by_type(offered: list[str]) -> dict[str, Any]:
 
 
 def _required_where_nothing_defaults(definitions: Definitions) -> dict[str, Any]:
-    """What a type needs is asked for in a table without `defaults:`; with them any field may come from there."""
+    """What a type needs, asked for in a table without `defaults:`; from those any field may come."""
     sections = {}
     for section, kind in SECTIONS:
         asked = []
