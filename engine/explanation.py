@@ -195,7 +195,11 @@ def _edit(step: Mapping[str, Any]) -> Iterator[str]:
     for name, asked in step.items():
         if name in ("for", "everywhere"):
             continue
-        attributes = asked.get("keys", asked) if isinstance(asked, dict) else asked
-        listed = [attributes] if isinstance(attributes, str) else list(attributes or ())
-        told = "" if name == "shift_dates" else f" {', '.join(map(str, listed))}"
-        yield f"{name.replace('_', ' ')}{told}{reader}"
+        verb = name.replace("_", " ")
+        if name == "copy":
+            touched = [f"{source} to {target}" for source, target in asked.items()]
+        elif name == "shift_dates":
+            touched = []
+        else:
+            touched = list(asked.get("keys", asked) if isinstance(asked, Mapping) else asked)
+        yield " ".join([verb, *([", ".join(touched)] if touched else [])]) + reader

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pydicom.config import IGNORE
 from pydicom.datadict import dictionary_has_tag, dictionary_VR, private_dictionary_VR
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
@@ -44,7 +46,8 @@ def put(data_set: Dataset, name: str, value: Any) -> None:
     tag = _tag(data_set, last)
     vr = _vr(last)
     try:
-        data_set.add_new(tag, vr, _fitted(value, vr))
+        # Tests speak of what real devices send, which is not always legal.
+        data_set.add(DataElement(tag, vr, _fitted(value, vr), validation_mode=IGNORE))
     except (ValueError, TypeError, OverflowError, AttributeError):
         raise PonsError(f"{name} ({vr}) cannot be {value!r}") from None
 

@@ -19,7 +19,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 
 from engine.errors import PonsError, Rejected
-from engine.given_data_set import put
+from engine.given_data_set import data_set_of, put
 from engine.model import InstanceFacts, StoredInstance, Study, uid_from
 from engine.part10 import Header, inspect
 
@@ -147,6 +147,39 @@ def _json_items(path: Path) -> list[Any]:
     if not 0 < len(items) <= MAX_FILES:
         raise PonsError(f"{path}: must hold one data set or a list of them, at most {MAX_FILES}")
     return items
+
+
+def write_study(study: Study, folder: Path) -> tuple[StoredInstance, ...]:
+    """A study that is given as attributes, as files; of instances that are alike one is written.
+
+    Raises:
+        PonsError: an attribute cannot have its value.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written: dict[tuple[str, str], Path] = {}
+    stored = []
+    for number, instance in enumerate(study.instances):
+        alike = (instance.series_instance_uid, repr(sorted(instance.attributes.items(), key=str)))
+        uids = {
+            "SOPClassUID": instance.sop_class_uid,
+            "SOPInstanceUID": instance.sop_instance_uid,
+            "SeriesInstanceUID": instance.series_instance_uid,
+        }
+        if alike not in written:
+            written[alike] = folder / f"{number}.dcm"
+            data_set = data_set_of(uids | dict(instance.attributes))
+            write_instance(data_set, written[alike], study.study_instance_uid, number)
+        stored.append(
+            StoredInstance(
+                series_instance_uid=instance.series_instance_uid,
+                sop_instance_uid=instance.sop_instance_uid,
+                sop_class_uid=instance.sop_class_uid,
+                transfer_syntax_uid=instance.transfer_syntax_uid,
+                path=written[alike],
+                sha256="",
+            )
+        )
+    return tuple(stored)
 
 
 def write_instance(data_set: Dataset, target: Path, study_instance_uid: str, number: int) -> None:

@@ -18,8 +18,7 @@ from pydicom.dataset import Dataset
 
 from engine.channel import Outbound, OutboundContext
 from engine.errors import PonsError
-from engine.given_data_set import data_set_of
-from engine.given_files import write_instance
+from engine.given_files import write_instance, write_study
 from engine.given_result import made_result
 from engine.model import (
     Acknowledged,
@@ -30,7 +29,6 @@ from engine.model import (
     ResultStatus,
     StoredInstance,
     Study,
-    uid_from,
 )
 from engine.payload_field import values_in_file, values_of
 from engine.result_of_run import wanted_of
@@ -261,35 +259,7 @@ class Outgoing:
 
     @cached_property
     def _stored(self) -> tuple[StoredInstance, ...]:
-        """The instances as files; of those that are alike one is written."""
-        if self._study.stored:
-            return self._study.stored
-        folder = self._folder / "instances"
-        folder.mkdir(parents=True, exist_ok=True)
-        written: dict[tuple[str, str], Path] = {}
-        stored = []
-        for number, instance in enumerate(self._study.instances):
-            alike = (instance.series_instance_uid, repr(sorted(instance.attributes.items(), key=str)))
-            if alike not in written:
-                uids = {
-                    "SOPClassUID": instance.sop_class_uid,
-                    "SOPInstanceUID": instance.sop_instance_uid,
-                    "SeriesInstanceUID": instance.series_instance_uid,
-                }
-                data_set = data_set_of(uids | dict(instance.attributes))
-                path = written[alike] = folder / f"{number}.dcm"
-                write_instance(data_set, path, self._study.study_instance_uid, number)
-            stored.append(
-                StoredInstance(
-                    series_instance_uid=instance.series_instance_uid,
-                    sop_instance_uid=instance.sop_instance_uid,
-                    sop_class_uid=instance.sop_class_uid,
-                    transfer_syntax_uid=instance.transfer_syntax_uid,
-                    path=written[alike],
-                    sha256=uid_from(instance.sop_instance_uid),
-                )
-            )
-        return tuple(stored)
+        return self._study.stored or write_study(self._study, self._folder / "instances")
 
 
 def _rendered(destination: str, channel: Outbound, subject: Result | Study, history: History) -> Payload:

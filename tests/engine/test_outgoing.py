@@ -169,6 +169,19 @@ def test_a_study_in_files_is_edited_and_rendered_from_them(
     assert verdict.passed, verdict.lines
 
 
+def test_what_real_devices_send_can_be_given_legal_or_not(tmp_path: Path) -> None:
+    given = (
+        "Modality: MR, BodyPartExamined: left knee, StudyDate: not a date, PatientAge: young, "
+        f"InstanceNumber: 1.5, AccessionNumber: {'x' * 40}, {RESULT}"
+    )
+    verdict = run(
+        tmp_path,
+        given,
+        "transformed: {model: {BodyPartExamined: left knee}}, rendered: {ris: {OBR-18: RIS-1}}",
+    )
+    assert verdict.passed, verdict.lines
+
+
 TROUBLE = [
     (STUDY, "rendered: {ris: {OBX-5: x}}", "ris carries results; give the test one: `given: {result: …}`"),
     (
