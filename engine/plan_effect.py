@@ -32,6 +32,7 @@ from engine.table import Table
 
 GONE = "its files are gone, or cannot be read"
 NOBODY = "no route matched"
+_KEYS = {"shadow": "mode", "series": "selection"}  # what the table calls the rest is what an outcome calls it
 
 
 class Kind(StrEnum):
@@ -153,7 +154,7 @@ def first_reason(old: Decision, new: Decision, facts: StudyFacts, after: Table) 
             (asked,) = decide_among(facts, [routes[name]], after).outcomes
             return f"route {name!r} does not fire: {_wanted(asked)}"
         if _plain(hit) != _plain(now[name]):
-            return f"route {name!r} does something else"
+            return f"route {name!r} has another {_other(_plain(hit), _plain(now[name]))}"
     for name in now:
         if name not in was:
             return f"route {name!r} fires now ({routes[name].position})"
@@ -180,6 +181,13 @@ def _asked(decision: Decision) -> list[RouteOutcome]:
 def _plain(hit: RouteOutcome) -> RouteOutcome:
     """What a route asks for, without where it stands and how it is put in words."""
     return dataclasses.replace(hit, position="", why="")
+
+
+def _other(was: RouteOutcome, now: RouteOutcome) -> str:
+    """The first key of a route by which two outcomes of it differ."""
+    names = [field.name for field in dataclasses.fields(was)]
+    first = next(name for name in names if getattr(was, name) != getattr(now, name))
+    return _KEYS.get(first, first)
 
 
 def _as_of(study: Study, row: Any, table: Table) -> Study:

@@ -7,9 +7,11 @@ A secret appears by its reference; a login inside an address does not appear.
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from typing import Any
 
 import yaml
@@ -17,6 +19,7 @@ from pydantic import BaseModel
 
 from engine.predicate import All, AnyOf
 
+LONG = 60  # characters of a list that is shown item by item
 _LOGIN = re.compile(r"(?<=://)[^/@\s:]*:[^/@\s]*@")
 
 
@@ -32,12 +35,28 @@ class Key:
 def keys_of(before: Any, after: Any) -> tuple[Key, ...]:
     """The keys that differ, in the order in which they are written."""
     old, new = dict(_flat(before)), dict(_flat(after))
-    found = []
+    found: list[Key] = []
     for path in [*new, *(path for path in old if path not in new)]:
         was, now = (_shown(side[path]) if path in side else None for side in (old, new))
-        if was != now:
+        if was == now:
+            continue
+        if was and now and isinstance(old[path], list) and isinstance(new[path], list) and len(was) > LONG:
+            found += _items(path, old[path], new[path])
+        else:
             found.append(Key(path, was, now))
     return tuple(found)
+
+
+def _items(path: str, before: list[Any], after: list[Any]) -> Iterator[Key]:
+    """Of two long lists, the items that differ."""
+    old, new = [_shown(one) for one in before], [_shown(one) for one in after]
+    for _, from_old, to_old, from_new, to_new in SequenceMatcher(None, old, new, False).get_opcodes():
+        for offset in range(max(to_old - from_old, to_new - from_new)):
+            here, there = from_old + offset, from_new + offset
+            was = old[here] if here < to_old else None
+            now = new[there] if there < to_new else None
+            if was != now:
+                yield Key(f"{path}[{there if now is not None else here}]", was, now)
 
 
 def meaning(value: Any) -> Any:
@@ -68,4 +87,5 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def _shown(value: Any) -> str:
     """A value as it would be written on one line; a login inside an address is left out."""
     text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True, sort_keys=False)
-    return _LOGIN.sub("…@", text.removesuffix("...\n").strip())
+    text = text.removesuffix("...\n").strip()
+    return _LOGIN.sub("…@", json.dumps(value, ensure_ascii=False) if "\n" in text else text)

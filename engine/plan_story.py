@@ -137,7 +137,10 @@ def _effects(one: Proposal) -> Iterator[Line]:
     yield from (Line(f"    {text}") for text in _summary(one.effects))
     told = [effect for effect in one.effects if effect.kind in (Kind.ELSEWHERE, Kind.OTHERWISE)]
     for effect in told[:SHOWN]:
-        yield Line(f"~ {effect.study} of {effect.site}: {effect.before} -> {effect.after}", Tone.CHANGED)
+        places = f"{effect.before} -> {effect.after}"
+        if effect.kind is Kind.OTHERWISE:
+            places = f"otherwise to {effect.after}"
+        yield Line(f"~ {effect.study} of {effect.site}: {places}", Tone.CHANGED)
         yield Line(f"    {effect.why}", Tone.ASIDE)
     if len(told) > SHOWN:
         yield Line(f"and {len(told) - SHOWN} more; --json has all", Tone.ASIDE)

@@ -69,9 +69,10 @@ def diff_versions(
 ) -> None:
     """The difference of two versions, line by line."""
     before, after = _read(table, lambda c: (_files(c, old), _files(c, new)))
-    for name in sorted({*before[2], *after[2]}):
-        was, now = (one[2].get(name, "").splitlines() for one in (before, after))
-        for line in difflib.unified_diff(was, now, f"{name} {before[0]}", f"{name} {after[0]}", lineterm=""):
+    included = ({*before[2]} - {before[1]}) | ({*after[2]} - {after[1]})
+    for was, now in [(before[1], after[1]), *((name, name) for name in sorted(included))]:
+        sides = (before[2].get(was, "").splitlines(), after[2].get(now, "").splitlines())
+        for line in difflib.unified_diff(*sides, f"{was} {before[0]}", f"{now} {after[0]}", lineterm=""):
             typer.echo(line)
 
 

@@ -40,7 +40,7 @@ def test_a_study_that_would_go_elsewhere_says_where_from_and_where_to(house: Hou
     assert (effect.study, effect.site, effect.kind) == (uid, "st-marys", Kind.ELSEWHERE)
     assert (effect.before.deliver, effect.after.deliver) == (("ris", "archive"), ("ris", "cellar"))
     assert (str(effect.before), str(effect.after)) == ("ris, archive", "ris, cellar")
-    assert effect.why == "route 'mr' does something else"
+    assert effect.why == "route 'mr' has another deliver"
 
 
 def test_the_reason_is_the_first_predicate_that_fails_without_what_it_found(house: House) -> None:

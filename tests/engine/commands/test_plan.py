@@ -70,7 +70,7 @@ def test_a_plan_reads_from_top_to_bottom(desk: Desk) -> None:
         "    archive: 1 -> 0 studies",
         "    cellar: 0 -> 1 studies",
         "~ 1.2.1 of st-marys: ris, archive -> ris, cellar",
-        "    route 'mr' does something else",
+        "    route 'mr' has another deliver",
         "",
         "under way:",
         "  outbound archive: 1 queued; nobody delivers them until a table has it again",
