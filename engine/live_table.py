@@ -84,7 +84,7 @@ class LiveTable:
 
     @contextlib.asynccontextmanager
     async def following(self, exchange: Exchange) -> AsyncIterator[None]:
-        """The engine is among the living while entered, and follows the active version."""
+        """The engine is among the living from now on (until `leave`), and follows the active version."""
         await self._beat()
         loop = asyncio.create_task(self._run(exchange))
         try:
@@ -92,8 +92,11 @@ class LiveTable:
         finally:
             loop.cancel()
             await asyncio.gather(loop, return_exceptions=True)
-            with contextlib.suppress(DatabaseUnavailable):  # others will miss its beat
-                await self._database.write(lambda c: table_versions.leave(c, self._node))
+
+    async def leave(self) -> None:
+        """The engine has stopped: what was under way has ended."""
+        with contextlib.suppress(DatabaseUnavailable):  # others will miss its beat
+            await self._database.write(lambda c: table_versions.leave(c, self._node))
 
     async def _run(self, exchange: Exchange) -> None:
         while True:
@@ -102,8 +105,8 @@ class LiveTable:
                     await self._told_to_reload.wait()
             try:
                 await self.look(exchange)
-            except DatabaseUnavailable as error:
-                logger.warning("the database is away; trying again", extra={"pons": {"reason": str(error)}})
+            except DatabaseUnavailable:
+                continue  # as `engine.store.watch` says; the table that runs goes on
             except Exception:
                 logger.exception("looking for another table failed; trying again")
 

@@ -144,6 +144,7 @@ async def _assembled(
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(spool.close)
         stack.callback(stages.intake.close)
+        stack.push_async_callback(live.leave)
         parts: list[Part] = [stages.assembly, stages.decider, stages.processing]
         parts += [stages.intake, stages.intake.sessions, stages.intake.strangers]
         parts += [retention, disk, watch, *tunnels]

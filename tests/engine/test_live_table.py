@@ -186,7 +186,9 @@ async def test_a_file_that_cannot_be_taken_is_not_made_active(engine: Engine, wr
     assert (engine.row().trouble, engine.taken) == ("", [])
 
 
-async def test_it_is_among_the_living_for_as_long_as_it_follows(engine: Engine) -> None:
+async def test_it_is_among_the_living_until_all_has_ended(engine: Engine) -> None:
     async with engine.live.following(engine.exchanging):
         assert engine.row().node == "n1"
+    assert engine.row().node == "n1", "deliveries under way may be ending still"
+    await engine.live.leave()
     assert engine.database.read_now(lambda c: table_versions.engines_alive(c, 0.0)) == []
