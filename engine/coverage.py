@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from engine.facts import Scope, StudyFacts
 from engine.model import Study
 from engine.predicate import All, AnyOf, Fact, Instance, Not, Predicate, Series
-from engine.route import Decision, Route, RouteTable, decide_among
+from engine.route import Route, RouteTable, decide
 
 
 @dataclass(slots=True)
@@ -87,29 +87,26 @@ def cover(table: RouteTable, studies: Iterable[Study], names: Mapping[str, Colle
         studies: those of its tests.
         names: of the facts `site` and `inbound`, every value there can be.
     """
-    watched = {id(route): _Watched(route, names) for route in table.routes}
+    watched = [_Watched(route, names) for route in table.routes]
+    ordinary = {one.route.name for one in watched if not one.route.otherwise and not one.route.shadow}
     for study in studies:
         facts = StudyFacts(study)
-        decision = decide_among(facts, table.routes, table)
-        another = _live(decision)
-        for route, outcome in zip(table.routes, decision.outcomes, strict=True):
-            one = watched[id(route)]
-            one.coverage.fired |= outcome.hit
-            one.coverage.missed |= not outcome.hit
-            if not (route.otherwise and another):
+        decision = decide(study, table)
+        hits = {hit.route for hit in decision.hits}
+        taken = bool(hits & ordinary)
+        for one in watched:
+            one.coverage.fired |= one.route.name in hits
+            one.coverage.missed |= one.route.name not in hits
+            if not (one.route.otherwise and taken):
                 one.ask(facts)
-    return Coverage(tuple(watched[id(route)].coverage for route in table.routes))
-
-
-def _live(decision: Decision) -> bool:
-    return any(hit for hit in decision.hits if not hit.shadow)
+    return Coverage(tuple(one.coverage for one in watched))
 
 
 class _Watched:
     """One route, and what has been seen of it."""
 
     def __init__(self, route: Route, names: Mapping[str, Collection[str]]) -> None:
-        self._route = route
+        self.route = route
         self._names = names
         self._leaves: dict[int, Leaf] = {}
         self.coverage = RouteCoverage(route.name, route.position)
@@ -135,15 +132,15 @@ class _Watched:
     def ask(self, facts: StudyFacts) -> None:
         """Ask as a decision does, leaf by leaf."""
         if self._from is not None:
-            assert self._route.inbound is not None
-            came = facts.study.inbound in self._route.inbound
+            assert self.route.inbound is not None
+            came = facts.study.inbound in self.route.inbound
             self._from.held |= came
             self._from.failed |= not came
             if not came:
                 return
-        if self._holds(self._route.match, facts, facts.whole) and self._route.select is not None:
+        if self._holds(self.route.match, facts, facts.whole) and self.route.select is not None:
             for scope in facts.series.values():
-                self._holds(self._route.select.part, facts, scope)
+                self._holds(self.route.select.part, facts, scope)
 
     def _holds(self, asked: Predicate, facts: StudyFacts, scope: Scope) -> bool:
         """`asked.miss(…) is None`, remembering every leaf on the way."""
