@@ -185,15 +185,11 @@ class LiveTable:
         await tell_of_stranded(self._database, table)
 
     async def _refused(self, version: str, error: Exception, change: int | None) -> None:
-        trouble = (
-            str(error) if isinstance(error, ConfigurationError) else f"unexpected {type(error).__name__}"
-        )
-        again_at = self._clock.now() + AGAIN
-        known = self._refusal is not None and self._refusal.trouble == trouble
-        self._refusal = _Refusal(version, trouble, change, again_at)
-        if known and change is not None:
-            return
-        if not isinstance(error, ConfigurationError):
+        before, trouble = self._refusal, _trouble(error)
+        self._refusal = _Refusal(version, trouble, change, self._clock.now() + AGAIN)
+        if before is not None and change is not None and (before.change, before.trouble) == (change, trouble):
+            return  # tried again, and the same as before
+        if not isinstance(error, ConfigurationError | OSError):
             logger.error("a table could not be taken", exc_info=error)
         for line in trouble.splitlines():
             logger.error(
@@ -218,6 +214,15 @@ class LiveTable:
             "pons_table_changes_total": float(self.changes),
             "pons_table_refused": float(self._refusal is not None),
         }
+
+
+def _trouble(error: Exception) -> str:
+    """Why a table was not taken, for people; what a defect says of itself stays out."""
+    if isinstance(error, ConfigurationError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"it could not be laid out or opened: {error.strerror.lower()}"
+    return f"unexpected {type(error).__name__}"
 
 
 def _told(findings: list[Finding], folder: Path) -> str:

@@ -102,6 +102,10 @@ async def test_what_it_cannot_take_is_told_and_tried_again_after_a_while(
     row = engine.row()
     assert (row.table_version, row.refused_version, row.trouble) == (first, second, str(engine.refuses))
     assert engine.live.measured()["pons_table_refused"] == 1
+    third = engine.record(written("third", path="next/routes.yaml"))
+    await engine.look()
+    assert engine.row().refused_version == third, "for the same reason, and yet another table"
+    second = third
     engine.refuses = None
     engine.clock.advance(AGAIN)
     await engine.look()
