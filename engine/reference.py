@@ -28,6 +28,11 @@ delivered and which errors there are stands on the page that its heading names;
 stands under a name of your choice in `outbound:`.
 """
 _PAGES = {"inbound": "channels", "outbound": "channels", "processor": "processors"}
+_TOLD = {
+    "predicates.study": "[predicates](../routing.md#predicates)",
+    "predicates.series": "[predicates](../routing.md#predicates)",
+    "given.study": "[a study](../routing.md#tests)",
+}
 _SHARED = "every destination"
 _WORDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
 
@@ -87,7 +92,7 @@ class _Reference:
                         found[name] = title = self._title(name, f"{path} {key}".strip())
                         ahead.append((self._definitions[name], title))
             if not ahead and types:
-                ahead = [(block, "") for block, name in types if not name.startswith("predicates.")]
+                ahead = [(block, "") for block, name in types if name.partition(".")[0] in _PAGES]
                 types = []
         return found
 
@@ -122,8 +127,8 @@ class _Reference:
     def _type(self, field: dict[str, Any]) -> str:
         if "$ref" in field:
             name = str(field["$ref"]).removeprefix("#/$defs/")
-            if name.startswith("predicates."):
-                return "[predicates](../routing.md#predicates)"
+            if name in _TOLD:
+                return _TOLD[name]
             title = self._titles[name]
             return f"[{title.split()[-1]}](table.md#{_slug(title)})"
         if "x-kind" in field:

@@ -16,6 +16,7 @@ from engine.document import MAPPINGS, SEQUENCES
 from engine.errors import ConfigurationError
 from engine.model import Report, Result
 from engine.schema_fields import Definitions, definitions_of, exemplify, without_marks
+from engine.schema_given import given_definitions
 from engine.schema_predicates import predicate_definitions
 from engine.sections import NAME, TableSettings
 
@@ -62,8 +63,8 @@ def marked_table_schema(catalog: Catalog) -> dict[str, Any]:
             "additionalProperties": _by_type(offered),
         }
     root["properties"]["sites"] |= {"propertyNames": {"pattern": NAME}}
-    definitions |= predicate_definitions()
-    _put_predicates(definitions)
+    definitions |= predicate_definitions() | given_definitions()
+    _put_grammar(definitions)
     exemplify(definitions | {"": root})
     # Every section may stand empty, as `check` reads it.
     for section in root["properties"].keys() - {"version"}:
@@ -138,13 +139,16 @@ def _required_where_nothing_defaults(definitions: Definitions) -> dict[str, Any]
     return {"if": {"not": {"required": ["defaults"]}}, "then": {"properties": sections}}
 
 
-def _put_predicates(definitions: Definitions) -> None:
-    """What the models leave open because `engine.grammar` reads it."""
-    fields = definitions["RouteSettings"]["properties"]
-    for key, level in (("match", "study"), ("select", "series")):
-        field = fields[key]
-        fields[key] = {
-            "$ref": f"#/$defs/predicates.{level}",
+def _put_grammar(definitions: Definitions) -> None:
+    """What the models leave open because `engine.grammar` and `engine.given` read it."""
+    for block, key, grammar in (
+        ("RouteSettings", "match", "predicates.study"),
+        ("RouteSettings", "select", "predicates.series"),
+        ("TestSettings", "given", "given.study"),
+    ):
+        field = definitions[block]["properties"][key]
+        definitions[block]["properties"][key] = {
+            "$ref": f"#/$defs/{grammar}",
             "description": field.get("description", ""),
             "examples": field.get("examples", []),
         }

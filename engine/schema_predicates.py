@@ -14,8 +14,9 @@ from pydicom.datadict import dictionary_description, dictionary_VR, tag_for_keyw
 from engine.facts import CONTEXT_FACTS
 from engine.grammar import OPERATORS
 
-_STEP = r"([A-Z][A-Za-z0-9]+|\([0-9A-Fa-f]{4},[^)]+\))"
-_ATTRIBUTE = rf"^{_STEP}(\.{_STEP})*$"
+_STEP = r'([A-Z][A-Za-z0-9]+|\([0-9A-Fa-f]{4},([0-9A-Fa-f]{4}|"[^"]{1,64}",[0-9A-Fa-f]{2})\))'
+ATTRIBUTE = rf"^{_STEP}(\.{_STEP})*$"
+"""What the name of an attribute looks like: a keyword, a tag, or a path through sequences."""
 
 _OFFERED = """
     AccessionNumber AcquisitionContrast AcquisitionDate AcquisitionMatrix AcquisitionNumber
@@ -199,18 +200,23 @@ def _level(level: str, words: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": {**combined, **words, **{name: _attribute(name) for name in OFFERED}},
-        "patternProperties": {_ATTRIBUTE: {"$ref": "#/$defs/predicates.test"}},
+        "patternProperties": {ATTRIBUTE: {"$ref": "#/$defs/predicates.test"}},
         "additionalProperties": False,
         "minProperties": 1,
     }
 
 
-def _attribute(name: str) -> dict[str, Any]:
+def attribute_in_words(name: str) -> str:
+    """An attribute as the dictionary of PS3.6 has it: `Modality (0008,0060), CS`."""
     tag = tag_for_keyword(name.rpartition(".")[2]) or 0
-    vr = dictionary_VR(tag)
+    return f"{dictionary_description(tag)} ({tag >> 16:04X},{tag & 0xFFFF:04X}), {dictionary_VR(tag)}"
+
+
+def _attribute(name: str) -> dict[str, Any]:
+    vr = dictionary_VR(tag_for_keyword(name.rpartition(".")[2]) or 0)
     example = _SAMPLES.get(name, {"at_least": 1} if vr in _NUMBERS else {"exists": True})
     return {
         "$ref": "#/$defs/predicates.test",
-        "description": f"{dictionary_description(tag)} ({tag >> 16:04X},{tag & 0xFFFF:04X}), {vr}",
+        "description": attribute_in_words(name),
         "examples": [example],
     }

@@ -130,6 +130,27 @@ def test_predicates_are_the_grammar(table: dict[str, Any]) -> None:
     assert table["$defs"]["RouteSettings"]["properties"]["match"]["$ref"] == "#/$defs/predicates.study"
 
 
+ATTRIBUTES = [
+    "Modality",
+    "(0018,9087)",
+    '(2001,"Philips (Imaging), DD 001",03)',
+    "ProcedureCodeSequence.CodeValue",
+]
+
+
+@pytest.mark.parametrize("attribute", ATTRIBUTES)
+def test_an_attribute_is_known_by_keyword_tag_creator_and_path(
+    judge: jsonschema.Draft202012Validator, attribute: str
+) -> None:
+    def table(name: str) -> dict[str, Any]:
+        route = {"name": "a", "match": {name: "1"}, "select": {"instance": {"not": {name: {"at_least": 1}}}}}
+        test = {"name": "a", "given": {name: 1, "series": [{name: "1", "instances": [{name: ["a", "b"]}]}]}}
+        return {"version": 1, "routes": [route], "tests": [{**test, "expect": {"routes": ["a"]}}]}
+
+    assert complaints(judge, table(attribute)) == []
+    assert len(complaints(judge, table("modality"))) == 5, "one for each place"
+
+
 @pytest.mark.parametrize("path", TABLES, ids=lambda path: path.parent.name)
 def test_an_example_is_valid_in_an_editor(judge: jsonschema.Draft202012Validator, path: Path) -> None:
     assert complaints(judge, read(path).data) == []

@@ -113,7 +113,7 @@ def play(
 
 def on_loopback(story: dict[str, Any], port: int, town: Town, at: Sequence[str]) -> dict[str, Any]:
     """The story with every address on this machine, and each schedule at the hour given for it."""
-    table = {key: story[key] for key in ("processors", "routes", "defaults") if key in story}
+    table: dict[str, Any] = {key: story[key] for key in ("processors", "routes", "defaults") if key in story}
     for route, window in zip([one for one in table["routes"] if "schedule" in one], at, strict=True):
         route["schedule"] = window
     sites = {
