@@ -10,6 +10,7 @@ from engine.checks.commitment import check_commitment, check_reports
 from engine.checks.destinations import check_destinations
 from engine.checks.listeners import check_listeners, check_mounted
 from engine.checks.literals import check_literals
+from engine.checks.machine import check_machine
 from engine.checks.names import is_known
 from engine.checks.overlap import check_overlap
 from engine.checks.patterns import check_patterns
@@ -48,6 +49,7 @@ def check(reading: Reading, *, surroundings: bool = True) -> None:
     check_usage(reading, routes)
     check_literals(reading)
     if surroundings:
+        check_machine(reading)
         check_surroundings(reading)
         check_transform_secrets(reading)
         check_register(reading)

@@ -86,6 +86,8 @@ MEANING: Mapping[str, str] = {
     "unrouted-inbound": "no route takes what comes by an inbound channel",
     "unrouted-site": "no route, or only `otherwise`, takes what comes from a site",
     # this machine
+    "bad-data-folder": "the data folder cannot be made or written where the table wants it",
+    "unknown-address": "a listener's address has a name that this machine does not know",
     "missing-secret": "a secret's variable or file is not there",
     "missing-file": "a file that the table names is not there",
     "missing-command": "a program that the table names is not there, or cannot be run",

@@ -97,17 +97,20 @@ def missing_of(settings: Settings, base: Path) -> Iterator[Missing]:
     """What settings name that this machine does not have: secrets, files, commands."""
     for name in type(settings).model_fields:
         value = getattr(settings, name)
-        for inner, message, code in _missing(value):
+        for inner, message, code in missing_in(value):
             yield (name, *inner), message, code
         if name == "command" and isinstance(value, tuple | list) and value:
             program = str(value[0])
             found = shutil.which(str(base / program) if "/" in program else program)
             if found is None:
                 message = f"no program {shown(program)} on this machine; install it or give its path"
+                if "/" in program and (base / program).is_file():
+                    message = f"{shown(program)} cannot be run; chmod +x"
                 yield (name, 0), message, "missing-command"
 
 
-def _missing(value: Any) -> Iterator[Missing]:
+def missing_in(value: Any) -> Iterator[Missing]:
+    """The same of one value, whatever holds it."""
     if isinstance(value, Secret):
         try:
             value.reveal()
@@ -122,12 +125,16 @@ def _missing(value: Any) -> Iterator[Missing]:
             yield ("file",), f"secret file {value.file} is not text", "missing-secret"
     elif isinstance(value, Settings):
         for name in type(value).model_fields:
-            for inner, message, code in _missing(getattr(value, name)):
+            for inner, message, code in missing_in(getattr(value, name)):
                 yield (name, *inner), message, code
     elif isinstance(value, Path):
         if not value.exists():
             yield (), f"no file {shown(value.name)} in {value.parent}", "missing-file"
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            for inner, message, code in missing_in(one):
+                yield (key, *inner), message, code
     elif isinstance(value, tuple | list):
         for index, one in enumerate(value):
-            for inner, message, code in _missing(one):
+            for inner, message, code in missing_in(one):
                 yield (index, *inner), message, code

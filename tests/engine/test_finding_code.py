@@ -10,6 +10,7 @@ from engine.finding_code import MEANING, derived
 ROOT = Path(__file__).parents[2]
 BROKEN = Path(__file__).parent / "broken_tables"
 OF_A_MOMENT = {
+    "bad-data-folder": "checks/test_machine.py",
     "cannot-be-built": "test_check.py",
     "no-answer": "checks/test_online.py",
     "port-in-use": "checks/test_online.py",
