@@ -22,6 +22,7 @@ from engine.transform.keep import IDENTITY
 from engine.transform.settings import OPERATIONS
 from engine.transform.steps import Step, is_legal, is_plain
 from engine.transform.targets import PRIVATE, Target, target
+from engine.transform.template import pieces_of
 
 Use = Literal["route", "forward", "result"]
 """A route's own steps, or those of a `deliver:` entry: on the study, or on what a result says of it."""
@@ -58,9 +59,33 @@ _REACH = {
 
 def _of_set(values: Mapping[str, Any], everywhere: bool, hidden: bool) -> Iterator[tuple[Location, str]]:
     for name, value in values.items():
-        message = _of_name(name, hidden) or _of_value(name, value)
+        message = _of_name(name, hidden)
+        for one in value if isinstance(value, list) else [value]:
+            message = message or _of_template(name, one)
         if message:
             yield (name,), message
+
+
+def _of_template(name: str, value: Any) -> str:
+    """What is wrong with a value that may be made of other attributes."""
+    if not isinstance(value, str):
+        return _of_value(name, value)
+    try:
+        pieces = pieces_of(value)
+        read = [target(piece.text) for piece in pieces if piece.is_name]
+    except ValueError as error:
+        return f"{name}: {error}"
+    literal = "".join(piece.text for piece in pieces if not piece.is_name)
+    vr = dictionary_VR(target(name).tag)
+    if not read:
+        return _of_value(name, literal)
+    if vr not in _TEXTUAL:
+        return f"{name} is no text, so it is not made of other attributes; copy takes numbers over"
+    if any(not one.is_one or dictionary_VR(one.tag) in BULK | {"SQ"} for one in read):
+        return f"{name} is made of what is no text or number; name public attributes that are"
+    if not is_plain(vr, literal) or len(literal) >= _LONGEST.get(vr, 1024):
+        return f"{name} cannot hold this value (PS3.5 6.2, {vr})"
+    return ""
 
 
 def _of_remove(names: Sequence[str], everywhere: bool, hidden: bool) -> Iterator[tuple[Location, str]]:

@@ -31,6 +31,7 @@ from engine.errors import TransformFailed, TryAgain
 from engine.settings import Secret
 from engine.transform.keep import keep_only
 from engine.transform.targets import PRIVATE, Target, target
+from engine.transform.template import filled
 from engine.transform.values import days_of, pseudonym, shifted_date, shifted_moment
 
 Step = Mapping[str, Any]
@@ -135,11 +136,21 @@ def _key(reference: Mapping[str, Any], base: Path) -> bytes:
 def _set(values: Mapping[str, Any], dataset: Dataset, patient: str) -> None:
     for name, value in values.items():
         where = target(name)
+        made = [_made(dataset, one) for one in (value if isinstance(value, list) else [value])]
+        if None in made:
+            continue  # an attribute that it is made of says nothing
 
-        def act(holder: Dataset, _: Repertoire, where: Target = where, value: Any = value) -> bool:
-            return _put(dataset, holder, where.tag, value if isinstance(value, list) else [value])
+        def act(holder: Dataset, _: Repertoire, where: Target = where, made: list[Any] = made) -> bool:
+            return _put(dataset, holder, where.tag, made)
 
         _at(dataset, repertoire_of(dataset), where.path, False, act)
+
+
+def _made(dataset: Dataset, value: Any) -> Any:
+    """A value as it is written, or as it is made of other attributes."""
+    if not isinstance(value, str):
+        return value
+    return filled(value, lambda name: next(iter(_first(dataset, target(name))), ""))
 
 
 def _remove(names: Sequence[str], everywhere: bool, dataset: Dataset, patient: str) -> None:
@@ -289,10 +300,15 @@ def _texts(holder: Dataset, tag: int, repertoire: Repertoire) -> list[str]:
     """The values of an element as text, decoded as for routing."""
     raw = holder.get_item(tag, keep_deferred=True)
     vr = _vr(raw, tag)
-    if isinstance(raw, RawDataElement) and isinstance(raw.value, bytes) and vr not in NUMERIC:
+    value: Any
+    if isinstance(raw, RawDataElement) and isinstance(raw.value, bytes) and vr in WRITTEN:
+        value = raw.value.decode("latin-1").split("\\")
+    elif isinstance(raw, RawDataElement) and isinstance(raw.value, bytes) and vr not in NUMERIC:
         value = value_of(vr, raw.value, big_endian=False, repertoire=repertoire, signed=False)
     else:
         value = holder[tag].value
+        if isinstance(raw, RawDataElement):
+            holder[tag] = raw  # what is only read is written as it came
     if isinstance(value, str) or not isinstance(value, Sequence):
         value = [value]
     return ["" if one is None else str(one).strip(" \0") for one in value]

@@ -33,6 +33,8 @@ ALLOWED: list[dict[str, Any]] = [
     {"hash": {"keys": ["PatientID", "IssuerOfPatientID"], "secret": {"env": "X"}}, "for": "processor"},
     {"remove": ["PatientID", "IssuerOfPatientIDQualifiersSequence"], "for": "processor"},
     {"shift_dates": {"by": -30}},
+    {"set": {"AccessionNumber": "STM-{AccessionNumber}", "StudyID": "{{7}}", "SeriesDate": "{StudyDate}"}},
+    {"set": {"StudyDescription": ["{Modality} {InstanceNumber}", "{RequestAttributesSequence.StudyDate}"]}},
     {"set": {"PatientComments": "two\r\nlines, a\\b"}},
 ]
 
@@ -96,6 +98,13 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"set": {"PatientComments": "a\x1bb"}}, "control character"),
     ({"set": {"StudyID": "much longer than sixteen"}}, "at most 16 characters"),
     ({"remove": ["(0010,xxxx)"]}, "no group that repeats"),
+    ({"set": {"StudyID": "{7"}}, "a brace has no partner"),
+    ({"set": {"StudyID": "{AccesionNumber}"}}, "did you mean 'AccessionNumber'"),
+    ({"set": {"StudyID": "{ReferencedStudySequence}"}}, "made of what is no text or number"),
+    ({"set": {"StudyID": "{private}"}}, "made of what is no text or number"),
+    ({"set": {"EchoTime": "{RepetitionTime}"}}, "copy takes numbers over"),
+    ({"set": {"StudyID": "much longer than 16 {StudyID}"}}, "cannot hold this value"),
+    ({"set": {"PatientID": "{PatientName}"}}, "part of an object's identity"),
 ]
 
 

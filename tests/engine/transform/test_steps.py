@@ -62,6 +62,21 @@ def test_set_reaches_the_items_at_the_end_of_a_path() -> None:
     assert [one.RequestedProcedureID for one in after.RequestAttributesSequence] == ["R", "R"]
 
 
+def test_set_makes_a_value_of_others_and_leaves_it_where_they_say_nothing() -> None:
+    made = "STM-{RequestAttributesSequence.ScheduledProcedureStepID}"
+    after = edited({"set": {"AccessionNumber": made, "StudyID": "{StationName}"}}, StudyID="7")
+    assert (after.AccessionNumber, after.StudyID) == ("STM-S-2", "7")
+
+
+def test_what_is_only_read_stays_as_it_was_read() -> None:
+    dataset = study(EchoTime="12.50", EchoTrainLength="07", Rows=4)
+    names = ("EchoTime", "EchoTrainLength", "Rows", "PatientID")
+    before = {name: dataset.get_item(name) for name in names}
+    apply_steps(dataset, [{"set": {"StudyComments": " ".join(f"{{{name}}}" for name in names)}}], Path())
+    assert dataset.StudyComments == "12.50 07 4 P-1"
+    assert all(dataset.get_item(name) is before[name] for name in names)
+
+
 def test_set_makes_no_sequence_that_is_not_there() -> None:
     assert "ProcedureCodeSequence" not in edited({"set": {"ProcedureCodeSequence.CodeMeaning": "x"}})
 
