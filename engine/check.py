@@ -39,8 +39,9 @@ def check(reading: Reading, *, surroundings: bool = True) -> None:
     check_destinations(reading)
     check_tunnels(reading)
     check_order(reading)
+    sites = frozenset(reading.names("sites"))
     for index, route in reading.routes.items():
-        check_route(reading, ("routes", index), route)
+        check_route(reading, ("routes", index), route, sites)
     check_first_counts(reading)
     routes = Routes(reading)
     check_reach(reading, routes)

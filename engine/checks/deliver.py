@@ -9,17 +9,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.checks.names import is_known
+from engine.checks.narrowing import Names, narrowed
 from engine.finding import Location, did_you_mean, shown
-from engine.predicate import demands
 from engine.reading import Reading
 from engine.route import Route
 from engine.table import Declared
 
 
-def check_deliver(reading: Reading, location: Location, route: Route) -> None:
+def check_deliver(reading: Reading, location: Location, route: Route, all_sites: Names) -> None:
     """Every destination is there, takes what it is sent, and is waited for by none that it waits for."""
     names = [sending.to for sending in route.deliver]
-    sites = demands(route.match).get("site")
+    found = narrowed(route.match, "site", all_sites)
+    sites = None if found is all_sites else found
     for index, sending in enumerate(route.deliver):
         here = (*location, "deliver", index)
         if not is_known(reading, "outbound", sending.to, (*here, "to")):

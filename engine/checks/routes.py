@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from engine.checks.deliver import check_deliver
 from engine.checks.names import is_known
+from engine.checks.narrowing import Names
 from engine.checks.transforms import check_transforms
 from engine.finding import Location, shown
 from engine.reading import Reading
@@ -30,7 +31,7 @@ def check_order(reading: Reading) -> None:
             reading.complain(("routes", index), message, "after-otherwise")
 
 
-def check_route(reading: Reading, location: Location, route: Route) -> None:
+def check_route(reading: Reading, location: Location, route: Route, all_sites: Names) -> None:
     """One route does something, with names that there are."""
     if route.match == ANYTHING and route.inbound is None and not route.otherwise:
         message = "takes every study there is; give it match, from, or otherwise: true"
@@ -54,4 +55,4 @@ def check_route(reading: Reading, location: Location, route: Route) -> None:
     for index, name in enumerate(route.inbound or ()):
         is_known(reading, "inbound", name, (*location, "from", index))
     check_transforms(reading, location, route)
-    check_deliver(reading, location, route)
+    check_deliver(reading, location, route, all_sites)

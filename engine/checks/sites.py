@@ -17,6 +17,10 @@ def check_sites(reading: Reading) -> None:
     """No two sites may be mistaken for each other."""
     sites = list(reading.sites.values())
     for one, other in _overlapping(sites):
+        if one.tunnel and one.tunnel == other.tunnel:
+            message = f"is the tunnel address of site {one.key}; `pons site add` gives each its own"
+            reading.complain(("sites", other.key, "tunnel"), message, "tunnel-address")
+            continue
         titles = sorted(set(one.ae_titles) & set(other.ae_titles))
         location: Location = ("sites", other.key)
         if titles:
