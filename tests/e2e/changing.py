@@ -9,7 +9,6 @@ import yaml
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from pynetdicom import AE
-from pynetdicom.sop_class import Verification
 from sqlalchemy import Select
 
 from engine.active_table import activate as make_active
@@ -17,6 +16,8 @@ from engine.document import read
 from engine.store import table_versions
 from engine.store.database import SqliteDatabase
 from tests.e2e.engine import Engine
+
+VERIFICATION = "1.2.840.10008.1.1"
 
 
 def instance(study: str) -> Dataset:
@@ -33,7 +34,7 @@ def instance(study: str) -> Dataset:
 def is_let_in(calling: str, port: int) -> bool:
     """Whether an association from this AE title is accepted."""
     ae = AE(calling)
-    ae.add_requested_context(Verification)
+    ae.add_requested_context(VERIFICATION)
     association = ae.associate("127.0.0.1", port, ae_title="PONS")
     accepted = bool(association.is_established)
     association.release()
@@ -54,12 +55,9 @@ def activate(engine: Engine, content: dict[str, Any]) -> str:
     version, now = read(path).version, time.time()
     database = SqliteDatabase(engine.data / "pons.sqlite")
     try:
-        database.write_now(
-            lambda c: (
-                table_versions.record_version(c, version, path.name, {path.name: path.read_text()}, now),
-                make_active(c, version, now, actor="a test", action="applied"),
-            )
-        )
+        files = {path.name: path.read_text()}
+        database.write_now(lambda c: table_versions.record_version(c, version, path.name, files, now))
+        database.write_now(lambda c: make_active(c, version, now, actor="a test", action="applied"))
     finally:
         database.close()
     return version

@@ -101,7 +101,7 @@ class AssociationSender(Sender):
         super().__init__(stop)
         ae = AE(f"SENDER_{number}")
         ae.add_requested_context(MRImageStorage, ExplicitVRLittleEndian)
-        nodelay = [(evt.EVT_CONN_OPEN, without_delay)]
+        nodelay: list[Any] = [(evt.EVT_CONN_OPEN, without_delay)]
         self.association = ae.associate("127.0.0.1", port, ae_title="PONS", evt_handlers=nodelay)
         assert self.association.is_established
 

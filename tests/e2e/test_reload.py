@@ -107,8 +107,10 @@ def test_what_a_running_engine_cannot_change_is_named_and_taken_at_the_next_star
     engine._settings["http"] = f"127.0.0.1:{free_port()}"
     engine.write_table(table(engine.dicom_port))
     engine.signal_hup()
-    [reason] = wait_until(lambda: refusals(engine), "the table to be refused")  # type: ignore[misc]
-    assert reason.startswith("engine.http: needs a restart")
+    wait_until(lambda: refusals(engine), "the table to be refused")
+    assert [one.partition(" to ")[0] for one in refusals(engine)] == [
+        "engine.http: needs a restart of the engine"
+    ]
     assert runs(engine) == first
     engine.stop()
     engine.http_port = int(str(engine._settings["http"]).rpartition(":")[2])

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from pynetdicom import AE
 from pynetdicom.association import Association
-from pynetdicom.sop_class import Verification
 
 from channels.inbound import c_store, stow_rs
 from engine.channel import InboundType
@@ -53,7 +52,7 @@ async def exchange(ways: WaysIn, *declared: Declared[InboundType]) -> None:
 
 async def associate(port: int, called: str = "PONS") -> Association:
     ae = AE("STM_PACS")
-    ae.add_requested_context(Verification)
+    ae.add_requested_context("1.2.840.10008.1.1")  # Verification
     return await asyncio.to_thread(ae.associate, "127.0.0.1", port, ae_title=called)
 
 
