@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from engine.catalog import Catalog
 from engine.check import check
@@ -32,6 +33,7 @@ __all__ = [
     "Table",
     "TableTest",
     "examine",
+    "examine_written",
     "load",
     "settings_of",
 ]
@@ -58,6 +60,13 @@ def examine(
     path: Path, *, base: Path | None = None, surroundings: bool = True
 ) -> tuple[Table | None, list[Finding]]:
     """The table, unless there is an error among the findings; never raises on bad input."""
+    return examine_written(path, base=base, surroundings=surroundings)[:2]
+
+
+def examine_written(
+    path: Path, *, base: Path | None = None, surroundings: bool = True
+) -> tuple[Table | None, list[Finding], Mapping[str, Any]]:
+    """The same, with all files of the table as one mapping of plain data."""
     with _without_collector():
         return _examine(path, base, surroundings)
 
@@ -74,20 +83,22 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _examine(path: Path, base: Path | None, surroundings: bool) -> tuple[Table | None, list[Finding]]:
+def _examine(
+    path: Path, base: Path | None, surroundings: bool
+) -> tuple[Table | None, list[Finding], Mapping[str, Any]]:
     try:
         document = read(path, base)
     except OSError as error:
         reason = (error.strerror or "cannot be read").lower()
-        return None, [Finding(path.name, 1, 1, "", f"cannot be read: {reason}", code="unreadable")]
+        return None, [Finding(path.name, 1, 1, "", f"cannot be read: {reason}", code="unreadable")], {}
     reading = read_sections(document, Catalog())
     check(reading, surroundings=surroundings)
     tests = read_tests(reading)
     told = told_once(document, reading.findings)
     findings = sorted(told, key=lambda one: (_order(one, path), one.line, one.column))
     if any(finding.severity == "error" for finding in findings):
-        return None, findings
-    return _table(path, reading, tests), findings
+        return None, findings, document.data
+    return _table(path, reading, tests), findings, document.data
 
 
 def settings_of(path: Path, base: Path | None = None) -> EngineSettings:

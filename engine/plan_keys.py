@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from engine.pattern import Pattern
 from engine.predicate import All, AnyOf
 
 LONG = 60  # characters of a list that is shown item by item
@@ -37,6 +38,8 @@ def keys_of(before: Any, after: Any) -> tuple[Key, ...]:
     old, new = dict(_flat(before)), dict(_flat(after))
     found: list[Key] = []
     for path in [*new, *(path for path in old if path not in new)]:
+        if path in old and path in new and old[path] == new[path] and type(old[path]) is type(new[path]):
+            continue
         was, now = (_shown(side[path]) if path in side else None for side in (old, new))
         if was == now:
             continue
@@ -65,8 +68,12 @@ def meaning(value: Any) -> Any:
         return value
     if isinstance(value, Mapping):
         return {key: meaning(one) for key, one in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, list | tuple):
         return tuple(meaning(one) for one in value)
+    if isinstance(value, set | frozenset):
+        return sorted(repr(meaning(one)) for one in value)
+    if isinstance(value, Pattern):
+        return value.text
     if isinstance(value, All | AnyOf):
         return type(value).__name__, *sorted(repr(meaning(part)) for part in value.parts)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.clock import SteadyClock
-from engine.config import examine, settings_of
-from engine.document import read
+from engine.config import examine_written, settings_of
 from engine.errors import PonsError
 from engine.finding import Finding
 from engine.kept_table import lay_out
@@ -139,12 +138,12 @@ def propose(
         named: what people call the folder of the new table; findings are told below it.
     """
     running = database.read_now(table_versions.active) if database else None
-    table, findings = examine(new, base=place.base)
+    table, findings, data = examine_written(new, base=place.base)
     if named is not None:
         findings = [finding.under(named) for finding in findings]
     if table is None:
         return Proposal(place, running, NOTHING, NOTHING, tuple(findings))
-    after = Written(table, read(new, place.base).data)
+    after = Written(table, data)
     verdicts = run_tests(table)
     with _running(place, database, running, new) as before:
         found = difference(before, after)
@@ -189,5 +188,5 @@ def _running(
 
 
 def _written(path: Path, base: Path) -> Written:
-    table, _ = examine(path, base=base, surroundings=False)
-    return Written(table, read(path, base).data)
+    table, _, data = examine_written(path, base=base, surroundings=False)
+    return Written(table, data)

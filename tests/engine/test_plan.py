@@ -92,6 +92,27 @@ def test_the_same_in_other_words_changes_nothing(written: Callable[[Any], Writte
     assert difference(written(TABLE), written(default)).changes == ()
 
 
+def test_predicates_of_every_kind_are_the_same_when_they_are_written_again(
+    written: Callable[[Any], Written],
+) -> None:
+    match: dict[str, Any] = {
+        "all": [{"site": "st-marys"}, {"not": {"Modality": {"in": ["SR", "PR", "KO", "SEG"]}}}],
+        "any": [{"StudyDescription": {"matches": "(?i)dti"}}, {"(0018,9087)": {"between": [0, 1000]}}],
+        "time": {"between": ["22:00", "06:00"]},
+        "series": {"instances": {"at_least": 60}, "instance": {"EchoTime": {"at_most": 80.5}}},
+        "BodyPartExamined": {"exists": True},
+    }
+    table = copy.deepcopy(TABLE)
+    table["routes"][0] |= {"match": match, "select": {"Modality": "MR"}}
+    table["routes"][0]["deliver"] = [{"to": "ris", "when": {"status": ["final", "corrected"]}}]
+    turned = copy.deepcopy(table)
+    turned["routes"][0]["match"] = dict(reversed(match.items()))
+    assert difference(written(table), written(turned)).changes == ()
+    turned["routes"][0]["match"]["any"] = [{"StudyDescription": {"matches": "(?i)dwi"}}, match["any"][1]]
+    (change,) = difference(written(table), written(turned)).changes
+    assert [key.path for key in change.keys] == ["match.any[0]"]
+
+
 def test_each_key_of_a_changed_entry_says_what_was_and_what_will_be(
     changed: Callable[..., Difference],
 ) -> None:
