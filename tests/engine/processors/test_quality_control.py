@@ -72,6 +72,7 @@ async def test_the_real_study_is_out_of_protocol_in_resolution_and_slice_count_b
         assert [str(finding.value) for finding in findings[name]] == values, name
         assert {finding.flag for finding in findings[name]} == {flag}, name
     assert report.status == "final"
+    assert report.outcome == "failed"
     assert report.impression.startswith("protocol check failed: ")
     assert "in-plane resolution, slice count" in report.impression
     assert "In-plane resolution is 1.6 mm; the protocol asks for 1.85 to 2.15 mm." in report.narrative
@@ -87,7 +88,7 @@ async def test_the_phantom_is_within_protocol(
 ) -> None:
     report = await run(job(protocol_phantom), tmp_path)
     findings = by_name(report)
-    assert report.impression == "within protocol"
+    assert (report.outcome, report.impression) == ("passed", "within protocol")
     assert [finding.value for finding in findings["Protocol check"]] == [
         Code(value="within-protocol", scheme="99PONS", meaning="Within protocol")
     ]
@@ -190,7 +191,7 @@ async def test_a_sites_own_protocol_is_found_beside_the_table(
         "    high: 8\n"
     )
     report = await run(job(phantom), tmp_path, protocol="protocols/short.yaml")
-    assert report.impression == "within protocol"
+    assert (report.outcome, report.impression) == ("passed", "within protocol")
     assert set(by_name(report)) == {"Protocol check", "Slice count"}
 
 
