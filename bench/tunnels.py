@@ -20,7 +20,10 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from wg.register import Register
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "bench" / "out" / "tunnels.json"
@@ -108,6 +111,7 @@ def _interface(sites: int, runs: int) -> list[dict[str, Any]]:
 
         for subject, change in (("pons", by_difference), ("wg-syncconf", by_syncconf)):
             rows.append(_row(work, subject, "change ms", [1000 * _timed(change, n) for n in range(runs)]))
+        rows += _watching(work, folder, name, register)
         usage = resource.getrusage(resource.RUSAGE_SELF)
         rows.append(_row(work, "pons", "rss MB", [usage.ru_maxrss / 1024]))
         daemon = _resident(name)
@@ -117,6 +121,38 @@ def _interface(sites: int, runs: int) -> list[dict[str, Any]]:
     finally:
         device.down(name)
         shutil.rmtree(folder)
+
+
+def _watching(work: str, folder: Path, name: str, register: Register) -> list[dict[str, Any]]:
+    """What `pons tunnel watch` costs while nothing happens, and how soon a change is on the wire."""
+    from engine.config import load
+    from engine.tunnel_hub import TELL_EVERY, Follower, Hub
+    from wg import device
+    from wg.register import revoke
+
+    path = folder / "routes.yaml"
+    sites = {one.site: {"tunnel": one.ipv4} for one in register.sites}
+    settings = {"endpoint": "hub.example:51820", "interface": name, "folder": "."}
+    path.write_text(json.dumps({"version": 1, "tunnel": settings, "sites": sites}))
+    hub = Hub(load(path, surroundings=False))
+    hub.folder.change(lambda _: (register, None))
+    follower = Follower(path, hub)
+    follower.start(0.0)
+    looks = int(4 * TELL_EVERY)  # one a second, as the service does
+    began = time.process_time()
+    for second in range(1, looks + 1):
+        follower.look(float(second))
+    idle = (time.process_time() - began) / looks
+    hub.folder.change(lambda known: (revoke(known, "site-0", 0.0), None))
+    began = time.perf_counter()
+    follower.look(looks + 1.0)
+    cut = time.perf_counter() - began
+    assert len(device.read(name)) == len(register.sites) - 1
+    device.drop_rules()
+    return [
+        _row(work, "pons", "watch idle %", [100 * idle]),
+        _row(work, "pons", "revoke ms", [1000 * cut]),
+    ]
 
 
 def _timed(change: Callable[[int], None], number: int) -> float:

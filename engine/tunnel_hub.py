@@ -28,7 +28,7 @@ from wg.probe import ProbeError
 from wg.register import Register, RegisterError, peers, taken_over
 from wg.store import TunnelFolder
 
-TELL_EVERY = 5.0  # seconds between two looks at the interface itself
+TELL_EVERY = 15.0  # seconds between two looks at the peers: a tenth of one for a thousand sites
 SAVE_EVERY = 60.0  # seconds between savings of the endpoints
 
 Stamp = tuple[tuple[str, int, int, int], ...]
@@ -128,7 +128,8 @@ class Hub:
 
     def _load_rules(self) -> None:
         wanted = rules(self._table)
-        if wanted != self._rules:
+        # Whoever reloads the machine's own rules flushes everybody's.
+        if wanted != self._rules or not device.rules_stand():
             device.load_rules(wanted)
             self._rules = wanted
 
@@ -181,12 +182,14 @@ class Follower:
             PonsError: something is not as it should be; the next look tries again.
         """
         changed = self._table_changed() | self._register_changed()
-        if changed or self._rotating or now - self._synced >= TELL_EVERY:
-            self._synced = now
-            if self._hub.stands:
-                self._hub.sync()
-            else:  # its daemon has died, or somebody has removed it
+        gone = not self._hub.stands  # its daemon has died, or somebody has removed it
+        if gone or changed or self._rotating or now - self._synced >= TELL_EVERY:
+            self._synced = float("-inf")  # until it has been done
+            if gone:
                 self._hub.up()
+            else:
+                self._hub.sync()
+            self._synced = now
             self._rotating = self._hub.rotating if changed or self._rotating else False
         if now - self._saved >= SAVE_EVERY:
             self._saved = now

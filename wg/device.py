@@ -130,6 +130,11 @@ def load_rules(rules: str) -> None:
     _run("nft", "-f", "-", stdin=rules)
 
 
+def rules_stand(table: str = "pons") -> bool:
+    """Whether there is such a table."""
+    return f"table inet {table}\n" in _run("nft", "list", "tables", "inet")
+
+
 def drop_rules(table: str = "pons") -> None:
     """Remove the table; harmless when it is not there."""
     _run("nft", "-f", "-", stdin=f"table inet {table}\ndelete table inet {table}\n")

@@ -16,11 +16,10 @@ from typing import Any
 
 import pytest
 import yaml
-from typer.testing import CliRunner
 
-from engine import cli
 from tests.peers.dcmtk import read_storescu_output
 from tests.peers.process import binary, wait_until
+from tests.tunnel.desk import Desk
 from tests.wg.netns import Machine, Network, network
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,6 +39,7 @@ class Rig:
         self.hub = net["hub"]
         self.table = folder / "routes.yaml"
         self.idle_since = 0.0  # when the site that is left alone was last spoken to, by the monotonic clock
+        self._desks: dict[str, Desk] = {}
         self._engine: subprocess.Popen[bytes] | None = None
         self._watch: subprocess.Popen[bytes] | None = None
 
@@ -96,13 +96,21 @@ class Rig:
         )
 
     def pons(self, *arguments: str, expect: int = 0) -> str:
-        """A command of the hub's operator; what needs the hub's network runs there, all else right here."""
-        words = [*arguments, "--table", str(self.table)]
-        if arguments[0] == "tunnel":
-            return self.hub.run(PONS, *words, expect=expect, timeout=60)
-        done = CliRunner().invoke(cli.app, words)
-        assert done.exit_code == expect, (arguments, done.output, done.exception)
-        return done.output
+        """A command of the hub's operator."""
+        return self.asked("root", self.hub.argv(), *arguments, expect=expect)
+
+    def asked(self, who: str, started_by: Sequence[str], *arguments: str, expect: int = 0) -> str:
+        """A command at the desk of somebody with these rights; what it says."""
+        if who not in self._desks:
+            self._desks[who] = Desk(started_by, self.folder / f"desk-of-{who}.log")
+        code, said = self._desks[who].ask(*arguments, "--table", str(self.table))
+        assert code == expect, f"{arguments}: {code}\n{said}"
+        return said
+
+    def close(self) -> None:
+        """Nobody is at a desk any more."""
+        for desk in self._desks.values():
+            desk.close()
 
     def json(self, *arguments: str) -> Any:
         """The same with --json."""
@@ -273,8 +281,8 @@ def documented(line: str, words: Mapping[str, str]) -> str:
 @contextlib.contextmanager
 def rig(folder: Path, *machines: str) -> Iterator[Rig]:
     """A hub and some machines; nothing is set up yet."""
-    with network("hub", *machines) as net:
-        yield Rig(net, folder)
+    with network("hub", *machines) as net, contextlib.closing(Rig(net, folder)) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

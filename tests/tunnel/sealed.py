@@ -7,6 +7,7 @@ reaches the engine's HTTP on the wire, as it would reach a public address.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -96,17 +97,10 @@ class SealedRig(Rig):
 
     def run_as(self, service: str, *arguments: str, expect: int = 0) -> str:
         """A command of `pons` with the rights of this unit; what it says."""
-        words = self.confined(service, PONS, *arguments, "--table", str(self.table))
-        done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
-        said = done.stdout + done.stderr
-        assert done.returncode == expect, f"{arguments}: {done.returncode}\n{said}"
-        return said
+        return self.asked(service, self.confined(service), *arguments, expect=expect)
 
     def pons(self, *arguments: str, expect: int = 0) -> str:
-        """What changes something is asked by the services' user: the tunnel's commands have its unit's
-        rights, all others have none."""
-        if arguments[0] == "audit":
-            return super().pons(*arguments, expect=expect)
+        """The tunnel's commands have its unit's rights, all others have none."""
         return self.run_as("pons-tunnel" if arguments[0] == "tunnel" else "pons", *arguments, expect=expect)
 
     def shell(self, *arguments: str) -> str:
@@ -128,8 +122,7 @@ def sealed() -> Iterator[SealedRig]:
     folder = Path(tempfile.mkdtemp(prefix="pons-", dir="/srv"))  # /tmp and /home are hidden from the units
     try:
         folder.chmod(0o755)
-        with network("hub", "a") as net:
-            made = SealedRig(net, folder)
+        with network("hub", "a") as net, contextlib.closing(SealedRig(net, folder)) as made:
             made.write_table(SITES, http=f"0.0.0.0:{HTTP}")
             made.start_tunnel()
             made.start_engine()

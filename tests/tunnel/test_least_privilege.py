@@ -181,6 +181,11 @@ def test_a_daemon_that_died_is_made_again(sealed: SealedRig) -> None:
     assert {facts["CapEff"] for facts in processes(sealed.hub.interface).values()} == {f"{NET_ADMIN:016x}"}
 
 
+def test_rules_that_somebody_flushed_are_loaded_again(sealed: SealedRig) -> None:
+    sealed.hub.run("nft", "flush", "ruleset")
+    wait_until(lambda: "table inet pons" in sealed.hub.run("nft", "list", "tables"), "the rules", 60)
+
+
 def test_down_and_up_again_while_nobody_watches(sealed: SealedRig) -> None:
     sealed.stop_tunnel()
     name = sealed.hub.interface

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pydicom
@@ -117,9 +118,10 @@ def test_from_outside_nothing_listens_on_any_address(hospitals: Rig) -> None:
     listening = [line.split()[3] for line in hub.run("ss", "-ltnH").splitlines()]
     for port in (DICOM, HTTP):
         assert [one for one in listening if one.endswith(f":{port}")] == [f"{HUB}:{port}"]
-    for address in (hub.address, HUB):
-        for port in (DICOM, HTTP, HL7, 104):
-            assert not outside.reaches(address, port), f"{address}:{port}"
+    doors = [(address, port) for address in (hub.address, HUB) for port in (DICOM, HTTP, HL7, 104)]
+    with ThreadPoolExecutor(len(doors)) as pool:  # each waits in vain
+        answered = list(pool.map(lambda door: outside.reaches(*door), doors))
+    assert [door for door, yes in zip(doors, answered, strict=True) if yes] == []
 
 
 def test_no_secret_is_in_a_log_an_argument_list_or_json_and_the_files_are_private(hospitals: Rig) -> None:
