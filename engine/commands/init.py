@@ -19,7 +19,7 @@ from engine import site_answers as answers
 from engine.catalog import Catalog
 from engine.config import examine, load
 from engine.errors import ConfigurationError
-from engine.example_table import copy_example
+from engine.example_table import copy_example, examples
 from engine.first_site import SCHEMA_FOLDER, FirstSite, site_file, table_file
 from engine.schema import included_schema, table_schema
 
@@ -86,6 +86,10 @@ def init(
     ask: Annotated[bool | None, typer.Option(help="Ask for what the flags leave open.")] = None,
 ) -> None:
     """Make a table that works: for a first hospital, for one more (--add), or from an example."""
+    if example == "list":
+        for story, told in sorted(examples().items()):
+            typer.echo(f"{story}: {(told / 'README.md').read_text('utf-8').splitlines()[0].lstrip('# ')}")
+        return
     if example is not None:
         _from_example(example, folder)
         return
@@ -233,6 +237,11 @@ def _tell(folder: Path, site: FirstSite, files: list[str], hidden: list[str]) ->
     _, findings = examine(folder / "routes.yaml")
     for finding in findings:
         typer.echo(str(finding.under(folder)))
+    table, _ = examine(folder / "routes.yaml", surroundings=False)
+    if table is not None and site.key not in table.sites:
+        typer.echo(f"{folder / 'routes.yaml'} does not include it yet: add include: [sites/*.yaml]")
+    if table is None or site.key not in table.sites:
+        raise typer.Exit(1)
     _next(folder)
 
 

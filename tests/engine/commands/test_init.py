@@ -130,6 +130,21 @@ def test_one_more_hospital_is_one_more_file(tmp_path: Path) -> None:
     assert "sites 2," in pons("check", tmp_path / "routes.yaml").output
 
 
+def test_one_more_hospital_that_the_table_does_not_take_is_told(tmp_path: Path) -> None:
+    pons("init", tmp_path, *SITE, *WHERE)
+    address = ["--address", "127.0.0.2", "--ris", "127.0.0.2:2575"]
+    (tmp_path / "sites" / "st-marys.yaml").rename(tmp_path / "sites" / "mary.yaml")
+    twice = pons("init", tmp_path, "--add", "--site", "st-marys", *address)
+    assert twice.exit_code == 1
+    assert "sites.st-marys" in twice.output, "what `check` says"
+    (tmp_path / "sites" / "st-marys.yaml").unlink()
+    table = tmp_path / "routes.yaml"
+    table.write_text(table.read_text().replace("sites/*.yaml", "sites/mary.yaml"))
+    outside = pons("init", tmp_path, "--add", "--site", "b", *address)
+    assert outside.exit_code == 1
+    assert "does not include it yet: add include: [sites/*.yaml]" in outside.output
+
+
 def test_a_secret_is_kept_from_others_and_never_told(tmp_path: Path) -> None:
     made = pons("init", tmp_path, "--site", "b", "--webhook", "https://b.example/hook")
     secret = tmp_path / "secrets" / "b-hook"
@@ -193,6 +208,13 @@ def test_an_example_is_copied_whole(tmp_path: Path, name: str) -> None:
     again = pons("init", tmp_path / "mine", "--example", name)
     assert again.exit_code == 1
     assert "is not overwritten" in str(again.exception)
+
+
+def test_the_examples_are_listed_with_their_titles() -> None:
+    listed = pons("init", "--example", "list")
+    assert listed.exit_code == 0
+    assert "shadow-trial: Shadow trial" in listed.output.splitlines()
+    assert len(listed.output.splitlines()) == len(examples())
 
 
 def test_an_example_that_is_none_is_told_with_the_nearest() -> None:
