@@ -155,7 +155,8 @@ class GivenReader:
                 hint = "" if "did you mean" in str(error) else did_you_mean(name, structure)
                 self._complain((*location, name), f"{error}{hint}")
                 continue
-            if isinstance(value, dict) or value is None or isinstance(value, bool):
+            values = value if isinstance(value, list) else [value]
+            if any(one is None or isinstance(one, dict | list | bool) for one in values):
                 self._complain((*location, name), "must be a value or a list of values")
                 continue
             yield named.name, value

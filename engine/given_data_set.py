@@ -73,6 +73,7 @@ def _vr(step: Step) -> str:
 
 _WHOLE = frozenset({"SL", "SS", "SV", "UL", "US", "UV"})
 _REAL = frozenset({"FL", "FD"})
+_ASCII = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "TM", "UI", "UR"})  # PS3.5 6.1.2.2
 
 
 def _fitted(value: Any, vr: str) -> Any:
@@ -85,4 +86,6 @@ def _fitted(value: Any, vr: str) -> Any:
         return float(value)
     if vr in ("OB", "OW", "OF", "OD", "OL", "OV", "UN"):
         return str(value).encode()
+    if vr in _ASCII and not str(value).isascii():
+        raise ValueError(f"{vr} is ASCII")
     return str(value)

@@ -183,7 +183,11 @@ def write_study(study: Study, folder: Path) -> tuple[StoredInstance, ...]:
 
 
 def write_instance(data_set: Dataset, target: Path, study_instance_uid: str, number: int) -> None:
-    """Write a data set as a Part 10 file; what identifies an instance is made up where it is missing."""
+    """Write a data set as a Part 10 file; what identifies an instance is made up where it is missing.
+
+    Raises:
+        PonsError: a value cannot be written.
+    """
     defaults = {
         "SOPClassUID": MRImageStorage,
         "SOPInstanceUID": uid_from("table test", study_instance_uid, "instance", str(number)),
@@ -205,4 +209,7 @@ def write_instance(data_set: Dataset, target: Path, study_instance_uid: str, num
     meta.MediaStorageSOPClassUID = data_set.SOPClassUID
     meta.MediaStorageSOPInstanceUID = data_set.SOPInstanceUID
     data_set.file_meta = meta
-    dcmwrite(target, data_set, enforce_file_format=True)
+    try:
+        dcmwrite(target, data_set, enforce_file_format=True)
+    except Exception as error:  # pydicom refuses values in many ways
+        raise PonsError(f"cannot be written as DICOM: {type(error).__name__}") from None

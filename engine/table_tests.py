@@ -128,7 +128,7 @@ def _run(test: TableTest, table: Table) -> Verdict:
         except PonsError as error:
             trouble = str(error)
         except OSError as error:
-            trouble = f"{error.filename}: {(error.strerror or 'cannot be read').lower()}"
+            trouble = f"{error.filename or 'a file'}: {(error.strerror or 'cannot be read').lower()}"
     return Verdict(test, decision, tuple(differences), left_out, trouble, time.monotonic() - started)
 
 

@@ -33,7 +33,12 @@ def test_keywords_tags_paths_and_private_elements_become_elements() -> None:
     assert made.private_block(0x19, "NOBODY KNOWS")[0x01].value == "x"
 
 
-WRONG: list[tuple[str, Any]] = [("Rows", "many"), ("DiffusionBValue", "high"), ("Rows", {"a": 1})]
+WRONG: list[tuple[str, Any]] = [
+    ("Modality", "Ā"),
+    ("Rows", "many"),
+    ("DiffusionBValue", "high"),
+    ("Rows", {"a": 1}),
+]
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
