@@ -6,13 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 from typer.testing import CliRunner
 
 from engine import cli
 from engine.errors import PonsError
 from engine.proposal import time_of
 from engine.store import table_versions
+from engine.store.database import PostgresDatabase
+from engine.store.migrate import migrate
 from tests.engine.commands.plan_house import Desk
+from tests.engine.proposal_house import House
+from tests.peers.postgres import Cluster
 
 
 @pytest.fixture
@@ -176,3 +181,31 @@ def test_an_engine_must_have_run_here(tmp_path: Path) -> None:
     assert isinstance(refused.exception, PonsError)
     assert "start it with `pons run" in str(refused.exception)
     assert not (tmp_path / "data").exists()
+
+
+def test_engines_that_share_a_postgresql_are_reached_by_their_table(
+    tmp_path: Path, postgres: Cluster
+) -> None:
+    address = postgres.database()
+
+    def shared(table: dict[str, Any]) -> None:
+        table["engine"]["database"] = address.replace("postgresql+psycopg:", "postgresql:")
+
+    def moved(table: dict[str, Any]) -> None:
+        shared(table)
+        other_port(table)
+
+    opened = PostgresDatabase(make_url(address))
+    try:
+        migrate(opened.engine)
+        house = House(opened, tmp_path)
+        first = house.start(shared)
+        new = house.write(moved)
+    finally:
+        opened.close()
+    desk = Desk(tmp_path)
+    assert desk.json("plan", str(new))["running"]["version"] == first
+    assert desk.json("apply", str(new), "--yes", "--wait", "0s")["change"] == 2
+    desk.run("apply", "--rollback", "--yes", "--wait", "0s")
+    assert [one["action"] for one in desk.json("history")] == ["rolled back", "applied", "started"]
+    postgres.drop(address)
