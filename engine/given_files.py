@@ -125,8 +125,8 @@ def _json_files(path: Path, frame: Study, changed: Mapping[str, Any], folder: Pa
                     put(data_set, name, value)
                 target = folder / f"{number}.dcm"
                 write_instance(data_set, target, frame.study_instance_uid, number)
-        except PonsError:
-            raise
+        except PonsError as error:
+            raise PonsError(f"{where}: {error}") from None
         except Exception as error:  # pydicom refuses bad JSON in many ways
             raise PonsError(f"{where}: is no DICOM JSON: {type(error).__name__}") from None
         yield target

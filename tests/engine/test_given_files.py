@@ -129,7 +129,7 @@ BROKEN: list[tuple[bytes, str]] = [
     (b"[]", "{path}: must hold one data set or a list of them"),
     (b"[1]", "{path}: data set 1: must be an object of tags"),
     (b'{"Modality": "MR"}', "{path}: data set 1: is no DICOM JSON: "),
-    (b'{"00080060": {"vr": "XX", "Value": ["MR"]}}', "{path}: data set 1: is no DICOM JSON: "),
+    (b'{"00080060": {"vr": "XX", "Value": ["MR"]}}', "{path}: data set 1: cannot be written as DICOM: "),
     (b'{"0020000D": {"vr": "UI", "Value": ["no uid"]}}', "{path}: StudyInstanceUID is no UID"),
 ]
 
