@@ -1,4 +1,4 @@
-"""Engines that share a database: what each holds open, which table each runs; versions of the table; schedules."""
+"""What engines that share a database hold open and run; versions of the table; schedules."""
 
 from __future__ import annotations
 
