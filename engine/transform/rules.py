@@ -18,9 +18,10 @@ from pydicom.datadict import dictionary_keyword, dictionary_VR
 
 from engine.attribute import BULK, NUMERIC
 from engine.finding import Location, shown
+from engine.transform.elements import is_legal, is_plain
 from engine.transform.keep import IDENTITY
 from engine.transform.settings import OPERATIONS
-from engine.transform.steps import Step, is_legal, is_plain
+from engine.transform.steps import Step
 from engine.transform.targets import PRIVATE, Target, target
 from engine.transform.template import pieces_of
 

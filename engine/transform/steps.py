@@ -15,20 +15,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pydicom import config
-from pydicom.config import RAISE
-from pydicom.datadict import dictionary_has_tag, dictionary_keyword, dictionary_VR
-from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
-from pydicom.valuerep import validate_value
 
-from engine.attribute import NUMERIC
 from engine.character_set import Repertoire
-from engine.decoded import repertoire_of, turn_into_utf8
-from engine.element_value import value_of
+from engine.decoded import repertoire_of
 from engine.errors import TransformFailed, TryAgain
 from engine.settings import Secret
+from engine.transform.elements import at, put, texts, vr_of
 from engine.transform.keep import keep_only
 from engine.transform.targets import PRIVATE, Target, target
 from engine.transform.template import filled
@@ -39,12 +34,7 @@ Steps = Sequence[Step]
 Edit = Callable[[Dataset, str], None]
 """What a step does to a data set; with the patient it was of before any edit."""
 
-Act = Callable[[Dataset, Repertoire], bool]
-"""What is done to a data set or to an item of a sequence; whether it changed."""
-
-WRITTEN = frozenset({"DS", "IS"})  # numbers that DICOM writes as text
 _PATIENT_ID, _STUDY_INSTANCE_UID = 0x00100020, 0x0020000D
-_LINES = frozenset({"LT", "ST", "UT"})  # text of several lines, in which a backslash is one
 
 
 def for_copies_of(steps: Steps, reader: Literal["processor", "forward"]) -> tuple[Step, ...]:
@@ -84,8 +74,8 @@ def apply_edits(dataset: Dataset, edits: Sequence[Edit]) -> None:
 def _patient_of(dataset: Dataset) -> str:
     """What the days of a patient follow from: the Patient ID, or without one the study."""
     for tag in (_PATIENT_ID, _STUDY_INSTANCE_UID):
-        if tag in dataset and any(texts := _texts(dataset, tag, repertoire_of(dataset))):
-            return texts[0]
+        if tag in dataset and any(found := texts(dataset, tag, repertoire_of(dataset))):
+            return found[0]
     return ""
 
 
@@ -141,9 +131,9 @@ def _set(values: Mapping[str, Any], dataset: Dataset, patient: str) -> None:
             continue  # an attribute that it is made of says nothing
 
         def act(holder: Dataset, _: Repertoire, where: Target = where, made: list[Any] = made) -> bool:
-            return _put(dataset, holder, where.tag, made)
+            return put(dataset, holder, where.tag, made)
 
-        _at(dataset, repertoire_of(dataset), where.path, False, act)
+        at(dataset, repertoire_of(dataset), where.path, False, act)
 
 
 def _made(dataset: Dataset, value: Any) -> Any:
@@ -163,7 +153,7 @@ def _remove(names: Sequence[str], everywhere: bool, dataset: Dataset, patient: s
                 del holder[tag]
             return bool(tags)
 
-        _at(dataset, Repertoire(), where.path, everywhere or name == PRIVATE, act)
+        at(dataset, Repertoire(), where.path, everywhere or name == PRIVATE, act)
 
 
 def _keep(names: Sequence[str], dataset: Dataset, patient: str) -> None:
@@ -179,14 +169,14 @@ def _keep(names: Sequence[str], dataset: Dataset, patient: str) -> None:
                 del holder[tag]
             return bool(gone)
 
-        _at(dataset, Repertoire(), (), True, act)
+        at(dataset, Repertoire(), (), True, act)
 
 
 def _copy(pairs: Mapping[str, str], dataset: Dataset, patient: str) -> None:
     for source, destination in pairs.items():
         values = _first(dataset, target(source))
         if values:
-            _put(dataset, dataset, target(destination).tag, values)
+            put(dataset, dataset, target(destination).tag, values)
 
 
 def _first(dataset: Dataset, where: Target) -> list[str]:
@@ -195,11 +185,11 @@ def _first(dataset: Dataset, where: Target) -> list[str]:
 
     def act(holder: Dataset, repertoire: Repertoire) -> bool:
         if not found and where.tag in holder:
-            values = _texts(holder, where.tag, repertoire)
+            values = texts(holder, where.tag, repertoire)
             found.extend(values if any(values) else ())
         return False
 
-    _at(dataset, repertoire_of(dataset), where.path, False, act)
+    at(dataset, repertoire_of(dataset), where.path, False, act)
     return found
 
 
@@ -233,16 +223,16 @@ def _replace(name: str, everywhere: bool, dataset: Dataset, new: Callable[[str],
     def act(holder: Dataset, repertoire: Repertoire) -> bool:
         if where.tag not in holder:
             return False
-        before = _texts(holder, where.tag, repertoire)
+        before = texts(holder, where.tag, repertoire)
         after = [one for one in map(new, before) if one is not None]
         if [str(one) for one in after] == before:
             return False
         if not after:
             del holder[where.tag]
             return True
-        return _put(dataset, holder, where.tag, after)
+        return put(dataset, holder, where.tag, after)
 
-    _at(dataset, repertoire_of(dataset), where.path, everywhere, act)
+    at(dataset, repertoire_of(dataset), where.path, everywhere, act)
 
 
 def _shift(days_for: Callable[[str], int], dataset: Dataset, patient: str) -> None:
@@ -251,97 +241,15 @@ def _shift(days_for: Callable[[str], int], dataset: Dataset, patient: str) -> No
     def act(holder: Dataset, repertoire: Repertoire) -> bool:
         changed = False
         for tag in list(holder.keys()):
-            vr = _vr(holder.get_item(tag, keep_deferred=True), tag)
+            vr = vr_of(holder.get_item(tag, keep_deferred=True), tag)
             if vr not in ("DA", "DT") or tag.is_private:
                 continue
             shifted = shifted_date if vr == "DA" else shifted_moment
-            before = _texts(holder, tag, repertoire)
+            before = texts(holder, tag, repertoire)
             after = [shifted(one, days) for one in before]
             if after != before:
                 holder[tag] = DataElement(tag, vr, after if len(after) > 1 else (after or [""])[0])
                 changed = True
         return changed
 
-    _at(dataset, repertoire_of(dataset), (), True, act)
-
-
-# ── data sets ───────────────────────────────────────────────────────────────────────────────────
-
-
-def _at(dataset: Dataset, repertoire: Repertoire, path: Sequence[int], everywhere: bool, act: Act) -> bool:
-    """Do something to the items at the end of a path, or to a data set and every item in it.
-
-    A sequence in which nothing changed is put back as it was read, so that it is written byte for byte.
-    """
-    changed = act(dataset, repertoire) if not path else False
-    for tag in path[:1] or (list(dataset.keys()) if everywhere else ()):
-        raw = dataset.get_item(tag, keep_deferred=True)
-        if raw is None or _vr(raw, tag) != "SQ" or tag >> 16 & 1:
-            continue
-        below = [
-            _at(item, repertoire_of(item, repertoire), path[1:], everywhere, act)
-            for item in dataset[tag].value or ()
-        ]
-        if any(below):
-            changed = True
-        elif isinstance(raw, RawDataElement):
-            dataset[tag] = raw
-    return changed
-
-
-def _vr(element: DataElement | RawDataElement | None, tag: int) -> str:
-    vr = str(element.VR or "") if element is not None else ""
-    if vr in ("", "UN") and dictionary_has_tag(tag):
-        return dictionary_VR(tag)
-    return vr
-
-
-def _texts(holder: Dataset, tag: int, repertoire: Repertoire) -> list[str]:
-    """The values of an element as text, decoded as for routing."""
-    raw = holder.get_item(tag, keep_deferred=True)
-    vr = _vr(raw, tag)
-    value: Any
-    if isinstance(raw, RawDataElement) and isinstance(raw.value, bytes) and vr in WRITTEN:
-        value = raw.value.decode("latin-1").split("\\")
-    elif isinstance(raw, RawDataElement) and isinstance(raw.value, bytes) and vr not in NUMERIC:
-        value = value_of(vr, raw.value, big_endian=False, repertoire=repertoire, signed=False)
-    else:
-        value = holder[tag].value
-        if isinstance(raw, RawDataElement):
-            holder[tag] = raw  # what is only read is written as it came
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        value = [value]
-    return ["" if one is None else str(one).strip(" \0") for one in value]
-
-
-def _put(dataset: Dataset, holder: Dataset, tag: int, values: Sequence[Any]) -> bool:
-    """Give an attribute of a data set, or of an item in it, new values."""
-    vr = dictionary_VR(tag)
-    for one in values:
-        if not is_legal(vr, one):
-            raise TransformFailed(
-                f"{dictionary_keyword(tag)} cannot hold what it would be given (PS3.5 6.2, {vr})"
-            )
-        if not str(one).isascii() and dataset.get("SpecificCharacterSet") != "ISO_IR 192":
-            turn_into_utf8(dataset)  # its own character set may not have these letters
-    value = list(values) if len(values) > 1 else values[0]
-    holder[tag] = DataElement(tag, vr, value, validation_mode=config.IGNORE)
-    return True
-
-
-def is_legal(vr: str, value: Any) -> bool:
-    """Whether a value is legal for a representation (PS3.5 6.2); empty is, in every one."""
-    if isinstance(value, str) and not is_plain(vr, value):
-        return False
-    try:
-        validate_value(vr, str(value) if vr in WRITTEN else value, RAISE)
-    except (ValueError, TypeError, OverflowError):
-        return False
-    return True
-
-
-def is_plain(vr: str, value: str) -> bool:
-    """Whether a text is free of what its representation keeps for itself: separators, control characters."""
-    if vr in _LINES:
-        return not any(sign < " " and sign not in "\t\n\f\r" for sign in value)
-    return "\\" not in value and not any(sign < " " for sign in value)
+    at(dataset, repertoire_of(dataset), (), True, act)

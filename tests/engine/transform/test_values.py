@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.transform.steps import is_legal
+from engine.transform.elements import is_legal
 from engine.transform.values import days_of, pseudonym, shifted_date, shifted_moment
 
 DATES = st.dates(date(1000, 1, 1), date(2200, 12, 31))
