@@ -28,6 +28,7 @@ from engine.errors import DatabaseUnavailable
 from engine.rendering import Rendering
 from engine.schedule import open_windows, within_hours
 from engine.store import destinations
+from engine.store.astray import turn_back
 from engine.store.database import Database
 from engine.store.lanes import Claim
 from engine.window import closed_until
@@ -154,7 +155,8 @@ class Dispatch:
                 claims, probe = destinations.claim(
                     connection, name, self._node, now, self._lease, free, settings.rate
                 )
-                return within_hours(connection, claims, now, destination.zone), probe
+                own = turn_back(connection, claims, name, settings.site, now)
+                return within_hours(connection, own, now, destination.zone), probe
 
             claims, probe = await self._database.write(take)
         except DatabaseUnavailable as error:
