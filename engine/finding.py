@@ -6,7 +6,6 @@ Enter: positions, names, pydantic's validation errors. Leave: findings, each one
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Literal, NamedTuple, Protocol, get_args
 from pydantic import BaseModel, ValidationError
 
 from engine.finding_code import derived
+from engine.nearest import nearest
 
 Location = tuple[str | int, ...]
 """Keys and indices from the root of the table to a value: `("routes", 0, "deliver")`."""
@@ -89,12 +89,9 @@ def shown(word: Any) -> str:
 def did_you_mean(word: Any, known: Iterable[str], *, listing: bool = True) -> str:
     """`; did you mean 'x'?`, or with ``listing`` what there is when nothing is near and that is short."""
     names = [name for name in known if name]
-    near = difflib.get_close_matches(str(word), names, n=1, cutoff=0.6)
-    if not near:
-        folded = {name.lower(): name for name in names}
-        near = [folded[n] for n in difflib.get_close_matches(str(word).lower(), folded, n=1, cutoff=0.6)]
-    if near:
-        return f"; did you mean {near[0]!r}?"
+    near = nearest(str(word), names)
+    if near is not None:
+        return f"; did you mean {near!r}?"
     if listing and names and len(names) <= 12:
         return f"; there is {', '.join(sorted(names))}"
     return ""
