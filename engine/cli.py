@@ -6,73 +6,65 @@ command was used wrongly. An operator never sees a traceback.
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import traceback
 
 import typer
 
-from engine.commands import (
-    apply,
-    audit,
-    backup,
-    check,
-    dead,
-    destinations,
-    explain,
-    history,
-    hold,
-    init,
-    look,
-    plan,
-    replay,
-    result,
-    retention,
-    run,
-    schema,
-    site,
-    test,
-    tunnel,
-)
 from engine.errors import PonsError
 
-app = typer.Typer(
-    name="pons",
-    help="Integration engine between hospitals and an imaging-AI vendor: studies in, results out.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for module in (
-    init,
-    run,
-    check,
-    test,
-    explain,
-    schema,
-    plan,
-    apply,
-    history,
-    look,
-    destinations,
-    dead,
-    hold,
-    replay,
-    result,
-    audit,
-    retention,
-    backup,
-    site,
-    tunnel,
-):
-    module.register(app)
+COMMANDS = {
+    "init": ("init",),
+    "run": ("run",),
+    "check": ("check",),
+    "test": ("test",),
+    "explain": ("explain",),
+    "schema": ("schema",),
+    "plan": ("plan",),
+    "apply": ("apply",),
+    "history": ("history",),
+    "look": ("studies", "trace", "deliveries"),
+    "destinations": ("destinations", "pause", "resume"),
+    "dead": ("dead",),
+    "hold": ("hold",),
+    "replay": ("replay",),
+    "result": ("result",),
+    "audit": ("audit",),
+    "retention": ("retention",),
+    "backup": ("backup", "restore"),
+    "site": ("site",),
+    "tunnel": ("tunnel",),
+}
+"""The modules of `engine.commands`, in the order in which help lists them, and the commands of each."""
+
+
+def application(command: str | None = None) -> typer.Typer:
+    """All commands; or, to start in half the time, only the module that has a certain one."""
+    app = typer.Typer(
+        name="pons",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(pons)
+    modules = [module for module, commands in COMMANDS.items() if command in commands] or list(COMMANDS)
+    for module in modules:
+        importlib.import_module(f"engine.commands.{module}").register(app)
+    return app
+
+
+def pons() -> None:
+    """Integration engine between hospitals and an imaging-AI vendor: studies in, results out."""
 
 
 def main() -> None:
     """The entry point; never returns."""
+    command = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), None)
     try:
-        app()
+        application(command)()
     except PonsError as error:
         typer.echo(str(error), err=True)
         sys.exit(1)

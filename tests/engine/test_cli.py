@@ -7,19 +7,32 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer.main
+from typer.core import TyperGroup
+
+from engine.cli import COMMANDS, application
 
 ROOT = Path(__file__).parents[2]
 BROKEN = ROOT / "tests/engine/broken_tables"
 
 
 def pons(*arguments: str | Path, code: str = "main()") -> subprocess.CompletedProcess[str]:
-    program = f"import sys; from engine.cli import main, app; {code}"
+    program = f"from engine.cli import main; {code}"
     return subprocess.run(
         [sys.executable, "-c", program, *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
+    )
+
+
+def defect(work: str) -> str:
+    """A program whose one command does this."""
+    return (
+        "import sys, types; from engine.cli import COMMANDS, main; module = types.ModuleType('defect'); "
+        f"module.register = lambda app: app.command('defect')({work}); "
+        "sys.modules['engine.commands.defect'] = module; COMMANDS['defect'] = ('defect',); main()"
     )
 
 
@@ -43,14 +56,25 @@ def test_the_exit_code_tells_findings_from_wrong_use(
     assert "Traceback" not in done.stderr
 
 
+def test_each_command_is_found_without_the_modules_of_the_others() -> None:
+    every = typer.main.get_command(application())
+    assert isinstance(every, TyperGroup)
+    assert set(every.commands) == {command for commands in COMMANDS.values() for command in commands}
+    for commands in COMMANDS.values():
+        for command in commands:
+            alone = typer.main.get_command(application(command))
+            assert isinstance(alone, TyperGroup)
+            assert set(alone.commands) == set(commands)
+
+
 def test_a_defect_shows_its_place_but_no_traceback_and_no_data() -> None:
-    done = pons("defect", code="app.command('defect')(lambda: {}['Doe^Jane']); main()")
+    done = pons("defect", code=defect("lambda: {}['Doe^Jane']"))
     assert done.returncode == 1
     assert done.stderr == "unexpected KeyError at <string>:1; please report this\n"
 
 
 def test_a_file_that_may_not_be_read_is_named() -> None:
-    done = pons("defect", code="app.command('defect')(lambda: open('/nowhere/at/all').close()); main()")
+    done = pons("defect", code=defect("lambda: open('/nowhere/at/all').close()"))
     assert (done.returncode, done.stderr) == (1, "/nowhere/at/all: no such file or directory\n")
 
 

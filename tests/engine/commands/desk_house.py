@@ -57,14 +57,14 @@ class House:
 
     def run(self, *arguments: str, expect: int = 0) -> str:
         """`pons …`; its output, in which no patient may stand."""
-        done = CliRunner().invoke(cli.app, [*arguments, "--table", self.table])
+        done = CliRunner().invoke(cli.application(), [*arguments, "--table", self.table])
         assert done.exit_code == expect, (done.output, done.exception)
         assert not [word for word in PATIENT if word in done.output]
         return done.output
 
     def refused(self, *arguments: str) -> str:
         """The same where it must fail; what it says."""
-        done = CliRunner().invoke(cli.app, [*arguments, "--table", self.table])
+        done = CliRunner().invoke(cli.application(), [*arguments, "--table", self.table])
         assert isinstance(done.exception, PonsError), (done.output, done.exception)
         assert not [word for word in PATIENT if word in str(done.exception)]
         return str(done.exception)

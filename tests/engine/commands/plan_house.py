@@ -45,7 +45,9 @@ class Desk:
 
     def pons(self, *arguments: str) -> Result:
         return CliRunner().invoke(
-            cli.app, [*arguments, "--table", str(self.folder / "routes.yaml")], catch_exceptions=True
+            cli.application(),
+            [*arguments, "--table", str(self.folder / "routes.yaml")],
+            catch_exceptions=True,
         )
 
     def run(self, *arguments: str, expect: int = 0) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner, Result
 
-from engine.cli import app
+from engine.cli import application
 
 TABLE = """version: 1
 sites:
@@ -26,4 +26,4 @@ tests:
 
 
 def pons(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(application(), [str(argument) for argument in arguments])

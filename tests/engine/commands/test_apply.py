@@ -73,7 +73,7 @@ def test_at_a_terminal_a_person_is_asked(
 ) -> None:
     monkeypatch.setattr("engine.commands.apply.at_a_terminal", lambda: True)
     arguments = ["apply", desk.write(other_port), "--table", str(desk.folder / "routes.yaml")]
-    result = CliRunner().invoke(cli.app, arguments, input=answer)
+    result = CliRunner().invoke(cli.application(), arguments, input=answer)
     assert "apply it? [y/N]:" in result.output
     assert result.exit_code == (0 if done else 1)
     assert (running(desk)["action"] == "applied") is done

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Connection, select, update
 from typer.testing import CliRunner
 
-from engine.cli import app
+from engine.cli import application
 from engine.config import load
 from engine.decide import Decider
 from engine.intake import DurableIntake
@@ -116,7 +116,9 @@ def test_an_explanation_is_data_of_a_documented_shape(table: Path, files: Path) 
 
 
 def test_a_terminal_sees_colour(table: Path, files: Path) -> None:
-    done = CliRunner().invoke(app, ["explain", str(files / "1.dcm"), "--table", str(table)], color=True)
+    done = CliRunner().invoke(
+        application(), ["explain", str(files / "1.dcm"), "--table", str(table)], color=True
+    )
     assert "found \x1b[31m1\x1b[0m" in done.output
     assert "\x1b[32mfires\x1b[0m rest" in done.output
 

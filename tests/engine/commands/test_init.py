@@ -16,7 +16,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from engine.cli import app
+from engine.cli import application
 from engine.example_table import examples
 from tests.engine.commands.table_house import pons
 from tests.peers.process import PeerProcess
@@ -38,7 +38,7 @@ def green(folder: Path) -> None:
 
 
 def asked(folder: Path, *lines: str) -> Result:
-    return CliRunner().invoke(app, ["init", str(folder), "--ask"], input="\n".join(lines) + "\n")
+    return CliRunner().invoke(application(), ["init", str(folder), "--ask"], input="\n".join(lines) + "\n")
 
 
 def test_flags_make_a_table_that_is_right_and_say_what_comes_next(tmp_path: Path) -> None:

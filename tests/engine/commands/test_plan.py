@@ -158,7 +158,7 @@ def test_nothing_of_a_patient_is_shown(desk: Desk) -> None:
 def test_a_table_speaks_for_itself_where_no_engine_ran(tmp_path: Path) -> None:
     path = tmp_path / "routes.yaml"
     path.write_text("version: 1\nengine: {data: ./data}\nsites: {a: {addresses: [127.0.0.1]}}\n")
-    done = CliRunner().invoke(cli.app, ["plan", str(path), "--table", str(tmp_path / "none.yaml")])
+    done = CliRunner().invoke(cli.application(), ["plan", str(path), "--table", str(tmp_path / "none.yaml")])
     assert done.exit_code == 0, done.output
     assert "would be the first table to run here" in done.output
     assert "+ site a" in done.output

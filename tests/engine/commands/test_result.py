@@ -83,7 +83,7 @@ def test_a_result_is_listed_and_shown_without_its_patient(house: ResultHouse) ->
 
 def test_an_export_goes_to_standard_output_or_into_a_private_file(house: ResultHouse) -> None:
     command = ["result", "export", ID, "--table", house.table, "--format", "json"]
-    done = CliRunner().invoke(cli.app, command)
+    done = CliRunner().invoke(cli.application(), command)
     assert Result.model_validate_json(done.stdout_bytes).patient.patient_id == "P-4711"
     out = house.folder / "result.json"
     out.write_text("older")
@@ -94,14 +94,14 @@ def test_an_export_goes_to_standard_output_or_into_a_private_file(house: ResultH
 
 def test_an_export_is_on_the_audit_trail_without_the_patient(house: ResultHouse) -> None:
     house.run("export", ID, "--format", "csv", "--out", str(house.folder / "result.csv"))
-    listed = CliRunner().invoke(cli.app, ["audit", "--json", "--table", house.table])
+    listed = CliRunner().invoke(cli.application(), ["audit", "--json", "--table", house.table])
     (event,) = json.loads(listed.output)
     assert (event["action"], event["subject"]) == ("result exported", f"result {ID}")
     assert event["detail"] == {"format": "csv", "to": "a file"}
     assert "uid " in event["actor"]
     assert not [word for word in PATIENT if word in listed.output]
     house.refused("export", "nobody", "--format", "csv")
-    listed = CliRunner().invoke(cli.app, ["audit", "--json", "--table", house.table])
+    listed = CliRunner().invoke(cli.application(), ["audit", "--json", "--table", house.table])
     assert len(json.loads(listed.output)) == 1, "nothing left the house"
 
 

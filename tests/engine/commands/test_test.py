@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from engine.cli import app
+from engine.cli import application
 from tests.engine.commands.table_house import TABLE, pons
 
 
@@ -104,7 +104,7 @@ def test_the_outcome_is_written_for_build_servers_whether_or_not_it_is_good(
 
 def test_a_terminal_sees_colour_unless_it_wants_none(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def told() -> str:
-        return CliRunner().invoke(app, ["test", str(table)], color=True).output
+        return CliRunner().invoke(application(), ["test", str(table)], color=True).output
 
     assert told().startswith("\x1b[32mok  \x1b[0m a pair goes on")
     table.write_text(TABLE.replace("routes: [magnetic]}", "routes: [rest]}"))
