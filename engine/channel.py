@@ -14,12 +14,13 @@ acknowledged or refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from socket import socket
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from pydantic import Field
 
@@ -98,8 +99,19 @@ __all__ = [
     "Size",
     "Tls",
     "UnknownPeer",
+    "Wait",
     "Window",
 ]
+
+T = TypeVar("T")
+
+
+class Wait(Protocol):
+    """Waits for a result in a thread."""
+
+    def __call__(self, future: Future[T], /) -> T:
+        """The result; raises what the work raised, or CancelledError."""
+        ...
 
 
 class Landing(Protocol):
@@ -134,6 +146,14 @@ class Intake(Protocol):
 
         Returns only after the bytes are synced, named and their directory synced, and the record
         is committed. Raises Rejected or Busy, and then nothing of the arrival is kept.
+        """
+        ...
+
+    def accept_now(self, arrival: Arrival, wait: Wait = Future.result) -> Receipt:
+        """`accept` for a channel that has a thread for each peer: it blocks that thread, and no other.
+
+        Args:
+            wait: waits for what takes long, and may give up by cancelling it.
         """
         ...
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
 from engine import part10
 from engine.audit import append_event
-from engine.channel import CommitmentDesk
+from engine.channel import CommitmentDesk, Wait
 from engine.clock import Clock
 from engine.commitment import Commitments
 from engine.errors import Busy, DatabaseUnavailable, Rejected, RejectedReason
@@ -30,7 +32,29 @@ from engine.strangers import Knock, Strangers
 
 logger = logging.getLogger("pons.intake")
 
+T = TypeVar("T")
+
+THREADS = 32  # that wait for disk and database on behalf of the loop
 SWEEP = 5.0  # seconds between two looks at what was kept and could not be recorded
+
+
+class _Patience:
+    """Waits for a result in a thread until it is told, from another, to give up."""
+
+    def __init__(self) -> None:
+        self._future: Future[Any] | None = None
+        self._given_up = False
+
+    def __call__(self, future: Future[T], /) -> T:
+        self._future = future
+        if self._given_up:
+            future.cancel()
+        return future.result()
+
+    def give_up(self) -> None:
+        self._given_up = True
+        if self._future is not None:
+            self._future.cancel()
 
 
 class DurableIntake:
@@ -69,8 +93,9 @@ class DurableIntake:
         self.refused: Counter[str] = Counter()
         """How many arrivals were refused since this process began, by reason; `disk`, `database`,
         `shutdown`, or one of RejectedReason."""
+        self._lock = threading.Lock()  # of the two below: every association counts in its own thread
         self._unrecorded: set[str] = set()
-        self._threads = ThreadPoolExecutor(8, thread_name_prefix="pons-intake")
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="pons-intake")
 
     def take(self, keywords: Iterable[str], *, keep_versions: bool) -> None:
         """Another table's questions and rule, from the next arrival on."""
@@ -109,7 +134,8 @@ class DurableIntake:
             reason = "disk"
         else:
             reason = "shutdown" if self._draining else "database"
-        self.refused[reason] += 1
+        with self._lock:
+            self.refused[reason] += 1
 
     def leave(self, session: str) -> None:
         """The association or request is over."""
@@ -128,19 +154,34 @@ class DurableIntake:
         while True:
             await asyncio.sleep(SWEEP)
             while self._unrecorded and self._available():
-                path = next(iter(self._unrecorded))
+                with self._lock:
+                    path = next(iter(self._unrecorded))
                 await self._database.write(
                     partial(studies.drop_unrecorded, path=path, forget=self._spool.forget)
                 )
-                self._unrecorded.discard(path)
+                with self._lock:
+                    self._unrecorded.discard(path)
 
     async def accept(self, arrival: Arrival) -> Receipt:
         """Make an arrival durable and record it; see `engine.channel.Intake.accept`."""
+        wait = _Patience()
+        future = asyncio.get_running_loop().run_in_executor(self._threads, self.accept_now, arrival, wait)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            wait.give_up()
+            await asyncio.wait([future])  # until then its thread has the landing
+            if not future.cancelled():
+                future.exception()  # nobody else will ask
+            raise
+
+    def accept_now(self, arrival: Arrival, wait: Wait = Future.result) -> Receipt:
+        """`accept` in the calling thread; see `engine.channel.Intake.accept_now`."""
         landing = arrival.landing
         assert isinstance(landing, FileLanding)
         try:
             try:
-                return await self._accept(arrival, landing)
+                return self._accept(arrival, landing, wait)
             except DatabaseUnavailable as error:
                 raise Busy(str(error), storage_full=error.storage_full) from None
         except (Rejected, Busy) as error:
@@ -153,9 +194,8 @@ class DurableIntake:
         finally:
             landing.discard()
 
-    async def _accept(self, arrival: Arrival, landing: FileLanding) -> Receipt:
-        loop = asyncio.get_running_loop()
-        header, path = await loop.run_in_executor(self._threads, self._make_durable, arrival, landing)
+    def _accept(self, arrival: Arrival, landing: FileLanding, wait: Wait) -> Receipt:
+        header, path = self._make_durable(arrival, landing)
         new = studies.NewInstance(
             site=arrival.site,
             inbound=arrival.inbound,
@@ -194,9 +234,10 @@ class DurableIntake:
             return recorded
 
         try:
-            recorded = await self._database.write(record)
+            recorded = wait(self._database.submit(record))
         except BaseException:
-            self._unrecorded.add(path)  # perhaps; a commit may be in doubt
+            with self._lock:
+                self._unrecorded.add(path)  # perhaps; a commit may be in doubt
             raise
         if recorded.outcome in ("new", "version"):
             self.sessions.recorded(arrival.session, recorded.study_id)

@@ -262,7 +262,7 @@ class _Reception:
             sop_class_uid=command.sop_class_uid,
             sop_instance_uid=command.sop_instance_uid,
         )
-        return self._run(self._intake.accept(arrival))
+        return self._intake.accept_now(arrival, self._wait)
 
     def perform(
         self, association: Association, context_id: int, context: Context, command: Command, data: bytes
@@ -273,7 +273,9 @@ class _Reception:
 
     def _run(self, work: Coroutine[Any, Any, T], /) -> T:
         """Wait for the engine's loop; CancelledError once it has been given up."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        return self._wait(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+    def _wait(self, future: Future[T], /) -> T:
         with self._lock:
             self._waiting.add(future)
         try:

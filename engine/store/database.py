@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -52,6 +53,10 @@ class Database(Protocol):
         run again: after a deadlock or a lost connection it is. What it raises is raised here, and
         undone. Raises DatabaseUnavailable when it could not be done.
         """
+        ...
+
+    def submit(self, work: Callable[[Connection], T]) -> Future[T]:
+        """`write` for who waits in a thread of its own."""
         ...
 
     async def read(self, work: Callable[[Connection], T]) -> T:

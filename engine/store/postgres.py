@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from sqlalchemy import URL, Connection, Engine, create_engine
@@ -75,6 +75,10 @@ class PostgresDatabase:
         future = asyncio.get_running_loop().run_in_executor(self._writers, self.write_now, work)
         # A caller that is cancelled must not make its committed work look undone to others.
         return await asyncio.shield(future)
+
+    def submit(self, work: Callable[[Connection], T]) -> Future[T]:
+        """`write` for who waits in a thread of its own."""
+        return self._writers.submit(self.write_now, work)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run ``work``; what it sees may move between two statements."""

@@ -2,18 +2,19 @@
 
 SQLite in WAL mode with `synchronous=FULL`: a commit that has returned survives a power cut. Every
 write passes through one thread, which gathers what is waiting into one transaction, so that a
-hundred acknowledgements cost one sync. Each piece of work runs in its own savepoint: one that
-fails takes nothing with it. The SQLite is the one that `pysqlite3` brings, because releases up to
-3.51.2 carry a WAL-reset corruption bug.
+hundred acknowledgements cost one sync. A piece of work that fails takes nothing with it: the others are
+run again, each in a savepoint of its own. The SQLite is the one that `pysqlite3` brings, because releases
+up to 3.51.2 carry a WAL-reset corruption bug.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,8 +34,11 @@ BATCH = 256  # pieces of work in one commit at most: bounds the latency of the f
 @dataclass(slots=True)
 class _Work:
     run: Callable[[Connection], Any]
-    future: asyncio.Future[Any]
-    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any] | Future[Any]
+    loop: asyncio.AbstractEventLoop | None  # None: a thread waits
+
+
+_Outcome = tuple[_Work, Any, BaseException | None]
 
 
 def connect(path: Path) -> Engine:
@@ -87,6 +91,14 @@ class SqliteDatabase:
         # A caller that is cancelled must not make its committed work look undone to others.
         return await asyncio.shield(future)
 
+    def submit(self, work: Callable[[Connection], T]) -> Future[T]:
+        """`write` for who waits in a thread of its own."""
+        if self._closed:
+            raise RuntimeError("the database is closed")
+        future: Future[T] = Future()
+        self._queue.put(_Work(work, future, None))
+        return future
+
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` on a snapshot, beside the writer."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_now, work)
@@ -138,36 +150,56 @@ class SqliteDatabase:
         return batch, False
 
     def _commit(self, batch: list[_Work]) -> None:
-        outcomes: list[tuple[_Work, Any, BaseException | None]] = []
-        # A commit that fails, or a full disk, which ends the whole transaction: nothing of it is there.
         try:
-            with self.engine.connect().execution_options(begin="IMMEDIATE") as connection, connection.begin():
-                for work in batch:
-                    try:
-                        with connection.begin_nested():
-                            outcomes.append((work, work.run(connection), None))
-                    except OperationalError:
-                        raise
-                    except Exception as error:
-                        outcomes.append((work, None, error))
-        except OperationalError as error:
+            outcomes = self._together(batch)
+        except OperationalError as error:  # a commit that fails, a full disk: nothing of it is there
             outcomes = [(work, None, unavailable(error)) for work in batch]
         except Exception as error:
             outcomes = [(work, None, error) for work in batch]
         for loop in {work.loop for work in batch}:
             mine = [outcome for outcome in outcomes if outcome[0].loop is loop]
-            if not loop.is_closed():
+            if loop is None:
+                _settle(mine)
+            elif not loop.is_closed():
                 loop.call_soon_threadsafe(_settle, mine)
 
+    def _together(self, batch: list[_Work]) -> list[_Outcome]:
+        """One transaction. Most work succeeds, so it runs without savepoints first."""
+        try:
+            with self._transaction() as connection:
+                return [(work, work.run(connection), None) for work in batch]
+        except OperationalError:
+            raise
+        except Exception as error:
+            if len(batch) == 1:
+                return [(batch[0], None, error)]
+        outcomes: list[_Outcome] = []
+        with self._transaction() as connection:
+            for work in batch:
+                try:
+                    with connection.begin_nested():
+                        outcomes.append((work, work.run(connection), None))
+                except OperationalError:
+                    raise
+                except Exception as error:
+                    outcomes.append((work, None, error))
+        return outcomes
 
-def _settle(outcomes: list[tuple[_Work, Any, BaseException | None]]) -> None:
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self.engine.connect().execution_options(begin="IMMEDIATE") as connection, connection.begin():
+            yield connection
+
+
+def _settle(outcomes: list[_Outcome]) -> None:
     for work, value, error in outcomes:
         if work.future.cancelled():
             continue
-        if error is None:
-            work.future.set_result(value)
-        else:
-            work.future.set_exception(error)
+        with contextlib.suppress(InvalidStateError):  # a thread gave up at this very moment
+            if error is None:
+                work.future.set_result(value)
+            else:
+                work.future.set_exception(error)
 
 
 def unavailable(error: OperationalError) -> DatabaseUnavailable:

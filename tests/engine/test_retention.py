@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -309,18 +310,17 @@ async def test_between_its_file_and_its_record_an_instance_may_lose_its_folder_a
     await rig.intake.accept(arrive(instance(1)))
     rig.close(1)
     rig.clock.advance(10)
-    kept, goes_on = asyncio.Event(), asyncio.Event()
-    write = rig.database.write
+    kept, goes_on = threading.Event(), threading.Event()
+    submit = rig.database.submit
 
-    async def late_write(work: Any) -> Any:
+    def late_submit(work: Any) -> Any:
         kept.set()
-        await goes_on.wait()
-        return await write(work)
+        goes_on.wait()
+        return submit(work)
 
-    monkeypatch.setattr(rig.database, "write", late_write)
+    monkeypatch.setattr(rig.database, "submit", late_submit)
     sending = asyncio.create_task(rig.intake.accept(arrive(instance(2))))
-    await kept.wait()
-    monkeypatch.setattr(rig.database, "write", write)
+    await asyncio.to_thread(kept.wait)
     assert (await rig.retention(keep="1s").sweep()).studies == 1
     goes_on.set()
     with pytest.raises(Busy, match="removed at this moment"):

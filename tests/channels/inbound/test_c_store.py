@@ -11,6 +11,7 @@ import ssl
 import struct
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import Future
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from pynetdicom.association import Association
 from pynetdicom.pdu import A_ABORT_RQ
 
 from channels.inbound.c_store import STATUS, is_storage
-from engine.channel import Landing
+from engine.channel import Landing, Wait
 from engine.errors import ConfigurationError, RejectedReason
 from engine.model import Arrival, Receipt
 from examples.demo.senders import held_reactor
@@ -345,7 +346,7 @@ class FailingIntake:
         landing: Landing = self._real.land()
         return landing
 
-    async def accept(self, arrival: Arrival) -> Receipt:
+    def accept_now(self, arrival: Arrival, wait: Wait) -> Receipt:
         raise RuntimeError("Doe^Jane broke the database")
 
     def leave(self, session: str) -> None:
@@ -355,9 +356,8 @@ class FailingIntake:
 class HangingIntake(FailingIntake):
     """A fault: a store that never answers."""
 
-    async def accept(self, arrival: Arrival) -> Receipt:
-        await asyncio.Event().wait()
-        raise AssertionError("never reached")
+    def accept_now(self, arrival: Arrival, wait: Wait) -> Receipt:
+        return wait(Future())
 
 
 async def test_a_store_that_hangs_does_not_keep_the_listener(
