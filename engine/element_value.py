@@ -1,7 +1,7 @@
 """Turn the bytes of one element into plain values, by VR (PS3.5 6.2).
 
 Enter: a VR and raw bytes. Leave: str, int, float, or a list of those; None for an empty number
-and for bytes that have no plain form. Real devices break the rules of their VRs, so nothing here
+or tag, and for bytes that have no plain form. Real devices break the rules of their VRs, so nothing here
 raises: a number that is none stays text, a byte that is no character becomes U+FFFD.
 """
 
@@ -38,7 +38,7 @@ def value_of(vr: str, raw: bytes, big_endian: bool, repertoire: Repertoire, sign
         return _list(_binary(_NUMBERS[vr], raw, big_endian)) if raw else None
     if vr == "AT":
         pairs = _binary("H", raw, big_endian)
-        return _list([f"({g:04X},{e:04X})" for g, e in zip(pairs[::2], pairs[1::2], strict=False)])
+        return _list([f"({g:04X},{e:04X})" for g, e in zip(pairs[::2], pairs[1::2], strict=False)] or [None])
     text = repertoire.decode(raw, vr == "PN") if vr in LOCALISED else raw.decode("latin-1")
     if vr in _SINGLE:
         return text.rstrip(" \0\r\n\f")
