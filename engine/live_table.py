@@ -27,6 +27,7 @@ from engine.store import table_versions
 from engine.store.database import Database
 from engine.store.table_versions import ActiveTable
 from engine.table import Table
+from engine.table_in_force import write_note
 from engine.table_tests import run_tests
 
 logger = logging.getLogger("pons.table")
@@ -67,6 +68,7 @@ class LiveTable:
         self.changes = 0
         """How many tables were taken since this process began."""
         self._file = given.path
+        self._given = given.version  # of that file when it was read last
         self._base = given.base
         self._database = database
         self._clock = clock
@@ -86,6 +88,7 @@ class LiveTable:
     async def following(self, exchange: Exchange) -> AsyncIterator[None]:
         """The engine is among the living from now on (until `leave`), and follows the active version."""
         await self._beat()
+        await self._write_note()
         loop = asyncio.create_task(self._run(exchange))
         try:
             yield
@@ -161,7 +164,8 @@ class LiveTable:
             if failed:
                 raise ConfigurationError("\n".join(failed))
             if table.version == self.running.version:
-                self._refusal, self._beat_at = None, 0.0
+                self._refusal, self._beat_at, self._given = None, 0.0, table.version
+                await self._write_note()
                 logger.info("table unchanged", extra={"pons": {"table": table.version}})
                 return
             async with exchange(table):
@@ -174,6 +178,7 @@ class LiveTable:
         except Exception as error:
             await self._refused(table.version if table else "", error, None)
         else:
+            self._given = table.version
             await self._taken(table)
 
     async def _taken(self, table: Table) -> None:
@@ -181,6 +186,7 @@ class LiveTable:
         self.running, self._refusal = table, None
         self.changes += 1
         logger.info("table taken", extra={"pons": facts})
+        await self._write_note()
         await self._beat()
         await tell_of_stranded(self._database, table)
 
@@ -196,6 +202,15 @@ class LiveTable:
                 "table refused; the one before goes on", extra={"pons": {"table": version, "reason": line}}
             )
         await self._beat()
+
+    async def _write_note(self) -> None:
+        """For who cannot ask the database; without it, the tunnels follow the file alone."""
+        write = partial(write_note, self._data, given=self._given, running=self.running)
+        try:
+            await asyncio.to_thread(write)
+        except OSError as error:
+            what = "which table runs could not be noted; the tunnels follow the file"
+            logger.warning(what, extra={"pons": {"reason": error.strerror}})
 
     async def _beat(self) -> None:
         now, refusal = self._clock.now(), self._refusal

@@ -15,10 +15,10 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from engine.config import load
 from engine.document import read as read_document
 from engine.errors import PonsError
 from engine.table import Table
+from engine.table_in_force import note_of, table_in_force
 from engine.tunnel import folder_of, rules
 from wg import device
 from wg.health import heard, judge, with_endpoints
@@ -158,6 +158,7 @@ class Follower:
         self._path = path
         self._hub = hub
         self._patterns: list[str] = []
+        self._note = path  # where the engine tells which table it runs, once that is known
         self._table_stamp: Stamp = ()
         self._register_stamp: Stamp = ()
         self._synced = self._saved = float("-inf")
@@ -165,6 +166,7 @@ class Follower:
 
     def start(self, now: float) -> None:
         """Make everything as it should be; PonsError when that cannot be."""
+        self._note = note_of(table_in_force(self._path).engine.data)
         self._read_patterns()
         self._table_stamp = self._stamp_of_table()
         self._register_stamp = stamp([self._hub.folder.file])
@@ -200,7 +202,8 @@ class Follower:
         if now == self._table_stamp:
             return False
         self._table_stamp = now
-        table = load(self._path, surroundings=False)
+        table = table_in_force(self._path)
+        self._note = note_of(table.engine.data)
         self._read_patterns()
         self._table_stamp = self._stamp_of_table()
         self._hub.use(table)
@@ -218,7 +221,7 @@ class Follower:
     def _stamp_of_table(self) -> Stamp:
         folder = self._path.resolve().parent
         included = {file for pattern in self._patterns for file in folder.glob(pattern)}
-        return stamp([self._path, *sorted(included)])
+        return stamp([self._path, *sorted(included), self._note])
 
 
 def stamp(files: list[Path]) -> Stamp:

@@ -20,11 +20,11 @@ from engine.audit import append_event
 from engine.clock import SteadyClock, at
 from engine.commands.desk import AsJson, TablePath, show, who
 from engine.commands.tunnel import status
-from engine.config import load
 from engine.errors import PonsError
 from engine.store.database import locate, open_database
 from engine.store.migrate import migrate
 from engine.table import Table
+from engine.table_in_force import table_in_force
 from engine.tunnel import disagreements, folder_of, kit
 from wg.block import BlockFull
 from wg.key import make_private_key, public_key, write_secret
@@ -50,7 +50,7 @@ def register(app: typer.Typer) -> None:
 
 def add_site(site: SiteKey, table: TablePath = Path("routes.yaml"), as_json: AsJson = False) -> None:
     """Give a site its address and a one-time token; repeat it for a new token."""
-    loaded = load(table, surroundings=False)
+    loaded = table_in_force(table)
     entry, token = _admit(loaded, site, "tunnel added")
     expires = at(entry.token_expires_at).isoformat(timespec="minutes")
     if as_json:
@@ -69,7 +69,7 @@ def enrol_site(
     table: TablePath = Path("routes.yaml"),
 ) -> None:
     """Take a site's public key that its people sent; where it has one, the new one replaces it in time."""
-    loaded = load(table, surroundings=False)
+    loaded = table_in_force(table)
     entry = _take_key(loaded, site, key)
     _audit(loaded, "tunnel key taken", entry)
     again = "; it takes over at its first handshake" if entry.next_public_key else ""
@@ -78,7 +78,7 @@ def enrol_site(
 
 def show_site(site: SiteKey, table: TablePath = Path("routes.yaml"), as_json: AsJson = False) -> None:
     """What the register knows of one site; no secret."""
-    loaded = load(table, surroundings=False)
+    loaded = table_in_force(table)
     facts = _told(_standing(loaded, site))
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
@@ -89,7 +89,7 @@ def show_site(site: SiteKey, table: TablePath = Path("routes.yaml"), as_json: As
 
 def list_sites(table: TablePath = Path("routes.yaml"), as_json: AsJson = False) -> None:
     """Every site with a tunnel, and where table and register do not agree."""
-    loaded = load(table, surroundings=False)
+    loaded = table_in_force(table)
     with _refusals():
         known = folder_of(loaded).load()
     wrong = {one.site: one.why for one in disagreements(loaded.sites, known)}
@@ -108,7 +108,7 @@ def export_kit(
     table: TablePath = Path("routes.yaml"),
 ) -> None:
     """Write the kit for the hospital's network people into a folder of its own, mode 0700."""
-    loaded = load(table, surroundings=False)
+    loaded = table_in_force(table)
     declared = loaded.sites.get(site)
     if declared is None:
         raise PonsError(f"no site {site} in the table; add it under sites: first")
@@ -131,7 +131,7 @@ def export_kit(
 
 def rotate_site(site: SiteKey, table: TablePath = Path("routes.yaml")) -> None:
     """A token by which the site brings a new key; the old one serves until the new one is heard."""
-    loaded = load(table, surroundings=False)
+    loaded = table_in_force(table)
     _standing(loaded, site)
     entry, token = _admit(loaded, site, "tunnel rotation begun")
     expires = at(entry.token_expires_at).isoformat(timespec="minutes")
@@ -140,7 +140,7 @@ def rotate_site(site: SiteKey, table: TablePath = Path("routes.yaml")) -> None:
 
 def revoke_site(site: SiteKey, yes: Yes = False, table: TablePath = Path("routes.yaml")) -> None:
     """End a site's tunnel at once; its address is not given again for a year."""
-    loaded = load(table, surroundings=False)
+    loaded = table_in_force(table)
     entry = _standing(loaded, site)
     if not yes:
         typer.echo(f"site {site} at {entry.ipv4} would lose its tunnel at once; add --yes to do it")

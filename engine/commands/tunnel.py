@@ -19,8 +19,8 @@ import typer
 
 from engine.clock import at
 from engine.commands.desk import AsJson, TablePath, show
-from engine.config import load
 from engine.errors import PonsError
+from engine.table_in_force import table_in_force
 from engine.tunnel import folder_of, rules
 from engine.tunnel_hub import Follower, Hub, told
 from wg import device
@@ -50,20 +50,20 @@ def register(app: typer.Typer) -> None:
 
 def up(table: TablePath = Path("routes.yaml")) -> None:
     """Make the interface, load the firewall rules and every site's peer; repeat it freely."""
-    hub = Hub(load(table, surroundings=False))
+    hub = Hub(table_in_force(table))
     changed = hub.up()
     typer.echo(f"{hub.name} is up with {len(hub.folder.load().standing())} sites, {changed} peers changed")
 
 
 def sync(table: TablePath = Path("routes.yaml")) -> None:
     """Change what differs on the interface, and nothing else."""
-    hub = Hub(load(table, surroundings=False))
+    hub = Hub(table_in_force(table))
     typer.echo(f"{hub.name}: {hub.sync()} peers changed")
 
 
 def save(table: TablePath = Path("routes.yaml")) -> None:
     """Write down where each site was last heard from, so that a restart can reach it at once."""
-    hub = Hub(load(table, surroundings=False))
+    hub = Hub(table_in_force(table))
     hub.save()
     typer.echo(f"{hub.name}: endpoints saved")
 
@@ -75,7 +75,7 @@ def down(
     table: TablePath = Path("routes.yaml"),
 ) -> None:
     """Remove the interface; the rules stay, so that nothing for a site leaves in clear, and the register."""
-    hub = Hub(load(table, surroundings=False))
+    hub = Hub(table_in_force(table))
     hub.down(rules_too=rules_too)
     typer.echo(f"{hub.name} is down")
 
@@ -85,7 +85,7 @@ def watch(table: TablePath = Path("routes.yaml"), every: Every = EVERY) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    hub = Hub(load(table, surroundings=False))
+    hub = Hub(table_in_force(table))
     follower = Follower(table, hub)
     follower.start(time.monotonic())
     typer.echo(f"{hub.name} is up")
@@ -110,7 +110,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Each site's tunnel: when it was last heard, from where, how much went through."""
-    hub = Hub(load(table, surroundings=False))
+    hub = Hub(table_in_force(table))
     now = time.time()
     with told():
         known = hub.folder.load()
@@ -152,7 +152,7 @@ def status(
 
 def show_rules(table: TablePath = Path("routes.yaml")) -> None:
     """Print the firewall rules that `up` and `sync` load."""
-    loaded = load(table, surroundings=False)
+    loaded = table_in_force(table)
     folder_of(loaded)
     typer.echo(rules(loaded), nl=False)
 
@@ -165,7 +165,7 @@ def show_units(
     table: TablePath = Path("routes.yaml"),
 ) -> None:
     """Write the systemd units: the engine without any right, the tunnels with CAP_NET_ADMIN."""
-    loaded = load(table, surroundings=False)
+    loaded = table_in_force(table)
     folder_of(loaded)
     assert loaded.tunnel is not None
     program, here = Path(sys.argv[0]).resolve(), table.resolve()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from engine.live_table import AGAIN, LiveTable
 from engine.store import table_versions
 from engine.store.database import Database
 from engine.table import Table
+from engine.table_in_force import note_of
 from tests.engine.conftest import HandClock
 
 Write = Callable[..., Table]
@@ -73,6 +75,18 @@ class Engine:
 @pytest.fixture
 def engine(written: Write, sqlite_database: Database, clock: HandClock) -> Engine:
     return Engine(written("first"), sqlite_database, clock)
+
+
+async def test_who_asks_no_database_is_told_too(engine: Engine, written: Write) -> None:
+    given = engine.live.running
+    version = engine.record(written("second", path="next/routes.yaml"))
+    async with engine.live.following(engine.exchanging):
+        await engine.look()
+    assert json.loads(note_of(given.engine.data).read_text()) == {
+        "given": given.version,
+        "running": version,
+        "main": "routes.yaml",
+    }
 
 
 async def test_it_takes_what_becomes_active_once_and_says_so(engine: Engine, written: Write) -> None:
