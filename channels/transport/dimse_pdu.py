@@ -25,7 +25,8 @@ _LARGEST_FRAGMENT = 1 << 17  # bytes, to a peer that sets no limit
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux alone has it
 LINGER = 2.0  # seconds for the peer to close first, so that it reads our last PDU (PS3.8 9.2, Sta13)
 
-UNEXPECTED_PDU, INVALID_PARAMETER, NOT_SPECIFIED = 2, 6, 0  # PS3.8 table 9-26
+# PS3.8 table 9-26
+UNRECOGNIZED_PDU, UNEXPECTED_PDU, INVALID_PARAMETER, NOT_SPECIFIED = 1, 2, 6, 0
 
 
 class AssociationLost(Exception):
@@ -125,7 +126,8 @@ class PduSocket:
         if kind == _RELEASE_RQ and between_messages:
             raise Released
         if kind != _P_DATA:
-            raise ProtocolError(f"a PDU of type {kind} where data should be", UNEXPECTED_PDU)
+            reason = UNEXPECTED_PDU if _ASSOCIATE_RQ <= kind <= _ABORT else UNRECOGNIZED_PDU
+            raise ProtocolError(f"a PDU of type {kind} where data should be", reason)
         if length > len(self._buffer):
             raise ProtocolError(f"a PDU of {length} bytes, {self._max_pdu} were agreed", INVALID_PARAMETER)
         self._receive(self._buffer[:length], deadline)
