@@ -34,6 +34,8 @@ outbound:
   a-ris: {type: hl7_oru, site: a, host: 10.0.0.1, port: 2575}
 """
 
+NAMES = {"(0018,9087)": "DiffusionBValue"}
+"""A tag means the attribute of that keyword."""
 PRIVATE = '(0019,"SIEMENS MR HEADER",0C)'
 
 STUDY_LEVEL: list[dict[str, Any]] = [
@@ -100,7 +102,7 @@ def _merged(parts: list[dict[str, Any]]) -> dict[str, Any]:
 _ATTRIBUTES: dict[str, list[Any]] = {
     "Modality": ["MR", "CT", "SR"],
     "InstanceNumber": ["1", "2"],
-    "(0018,9087)": [1000.0, 0.0],
+    "DiffusionBValue": [1000.0, 0.0],
     PRIVATE: [1000, 50],
     "ProcedureCodeSequence.CodeValue": [["X1"], ["X2", "X3"]],
     "ProcedureCodeSequence": [1],
@@ -189,7 +191,7 @@ def _holds(key: str, wanted: Any, study: Study, scope: Sequence[InstanceFacts]) 
         return _passes(wanted, [getattr(study, key)] if getattr(study, key) else [])
     values = []
     for one in scope:
-        value = one.attributes.get(key, [])
+        value = one.attributes.get(NAMES.get(key, key), [])
         values += value if isinstance(value, list) else [value]
     return _passes(wanted, [str(value) for value in values])
 

@@ -67,7 +67,8 @@ def outage(changing: Rig, real_study: Path, tmp_path_factory: pytest.TempPathFac
     files = small_study(real_study, folder / "study", instances=120)
     for machine in (changing.hub, changing.site("c")):
         # Where Linux can (6.15), TCP tries again every 5 s: it would else wait as long as it has been cut.
-        machine.run("sysctl", "-qw", "net.ipv4.tcp_rto_max_ms=5000", expect=None)
+        # It gives up after so many tries; 15 of them would last for 61 s.
+        machine.run("sysctl", "-qw", "net.ipv4.tcp_retries2=60", "net.ipv4.tcp_rto_max_ms=5000", expect=None)
     sending = Sending(changing, "c", files, folder / "storescu.log")
     sending.wait_until_under_way()
     changing.net.cut("c")

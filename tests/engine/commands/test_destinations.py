@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, select, update
@@ -86,7 +87,8 @@ def test_one_that_is_down_says_when_it_is_tried(house: House) -> None:
 
 def test_in_its_window_it_says_until_when(house: House) -> None:
     table = house.folder / "routes.yaml"
-    windows = '["daily 00:00-12:00", "daily 12:00-00:00"]'
+    open_at = datetime.now(UTC) + timedelta(hours=6)  # its one open minute, far from now
+    windows = f'["daily {open_at + timedelta(minutes=1):%H:%M}-{open_at:%H:%M}"]'
     table.write_text(table.read_text().replace("port: 2575", f"port: 2575, maintenance: {windows}"))
 
     assert rows(house, "destinations")["ris"]["state"] == "maintenance"
