@@ -87,14 +87,13 @@ def _confine_files(unit: Mapping[str, str], user: int, group: int) -> None:
     if unit["ProtectKernelTunables"] == "yes":
         _set_read_only("/proc/sys", True)
         _set_read_only("/sys", True)
-    if unit["PrivateTmp"] == "yes":
-        _hide("/tmp", "mode=1777")
-        _hide("/var/tmp", "mode=1777")
+    hidden = {"/tmp": "mode=1777", "/var/tmp": "mode=1777"} if unit["PrivateTmp"] == "yes" else {}
     if unit["ProtectHome"] == "yes":
-        here = [str(Path(one).resolve()) for one in (sys.prefix, sys.base_prefix, __file__)]
-        for home in ("/home", "/root"):
-            if not any(one.startswith(f"{home}/") for one in here):  # a program of ours is installed there
-                _hide(home, "ro,mode=0")
+        hidden |= dict.fromkeys(("/home", "/root"), "ro,mode=0")
+    here = [str(Path(one).resolve()) for one in (sys.prefix, sys.base_prefix, __file__)]
+    for path, options in hidden.items():
+        if not any(one.startswith(f"{path}/") for one in here):  # a program of ours is installed there
+            _hide(path, options)
 
 
 def _hide(path: str, options: str) -> None:
