@@ -77,6 +77,11 @@ class _Known:
         return list(found.values())
 
 
+def is_everywhere(listens: str) -> bool:
+    """Whether who listens there listens on every address of this machine."""
+    return listens.strip("[]") in ("0.0.0.0", "::", "")  # noqa: S104  # recognised here, never bound
+
+
 def parse_address(text: str) -> IPAddress | None:
     """A peer's address as its socket tells, without zone, IPv4 also where it is mapped (RFC 4291 2.5.5.2)."""
     try:

@@ -71,15 +71,7 @@ def read_studies(path: Path, table: Table, assumed: Assumed) -> tuple[list[Study
         except Rejected:
             skipped += 1
             continue
-        members.setdefault(header.study_instance_uid, []).append(
-            InstanceFacts(
-                series_instance_uid=header.series_instance_uid,
-                sop_instance_uid=header.sop_instance_uid,
-                sop_class_uid=header.sop_class_uid,
-                transfer_syntax_uid=header.transfer_syntax_uid,
-                attributes=header.attributes,
-            )
-        )
+        members.setdefault(header.study_instance_uid, []).append(header.facts)
     if not members:
         raise PonsError(f"{path}: holds no DICOM instance")
     now = datetime.now(ZoneInfo(site.timezone))

@@ -53,15 +53,7 @@ def read_files(
         if header is None:
             continue
         studies[header.study_instance_uid] = None
-        facts.append(
-            InstanceFacts(
-                series_instance_uid=header.series_instance_uid,
-                sop_instance_uid=header.sop_instance_uid,
-                sop_class_uid=header.sop_class_uid,
-                transfer_syntax_uid=header.transfer_syntax_uid,
-                attributes=header.attributes,
-            )
-        )
+        facts.append(header.facts)
         stored.append(
             StoredInstance(
                 series_instance_uid=header.series_instance_uid,

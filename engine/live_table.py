@@ -110,7 +110,7 @@ class LiveTable:
                 await self.look(exchange)
             except DatabaseUnavailable:
                 continue  # as `engine.store.watch` says; the table that runs goes on
-            except Exception:
+            except Exception:  # the engine goes on by the table it has
                 logger.exception("looking for another table failed; trying again")
 
     async def look(self, exchange: Exchange) -> None:
@@ -149,7 +149,7 @@ class LiveTable:
                 pass
         except DatabaseUnavailable:
             raise
-        except Exception as error:
+        except Exception as error:  # whatever keeps a part from being built keeps the whole table out
             await self._refused(active.version, error, active.change_id)
         else:
             await self._taken(table)

@@ -20,6 +20,7 @@ from typing import Any
 from engine.data_set import DataSetWalk, Encoding, Wanted
 from engine.element_source import DeflatedSource, FileSource, Source
 from engine.errors import Rejected, RejectedReason
+from engine.model import InstanceFacts
 
 _IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 _EXPLICIT_BIG = "1.2.840.10008.1.2.2"
@@ -45,6 +46,17 @@ class Header:
     series_instance_uid: str
     transfer_syntax_uid: str
     attributes: dict[str, Any]
+
+    @property
+    def facts(self) -> InstanceFacts:
+        """What routing may ask of the instance."""
+        return InstanceFacts(
+            series_instance_uid=self.series_instance_uid,
+            sop_instance_uid=self.sop_instance_uid,
+            sop_class_uid=self.sop_class_uid,
+            transfer_syntax_uid=self.transfer_syntax_uid,
+            attributes=self.attributes,
+        )
 
 
 def inspect(path: Path, keywords: Iterable[str] = ()) -> Header:

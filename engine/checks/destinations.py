@@ -12,14 +12,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from engine.channel import OutboundSettings
-from engine.directory import is_here, parse_address
+from engine.directory import is_everywhere, is_here, parse_address
 from engine.finding import Location
 from engine.reading import Reading
 from engine.table import Declared
 from engine.tunnel import called_of
 from engine.window import DailyWindow
 
-_EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104  # recognised here, never bound
 _NOT_PUBLIC = "localhost local internal intranet lan home corp private test example invalid arpa"
 _ENDS_OF_PRIVATE_NAMES = frozenset(_NOT_PUBLIC.split())
 WEEK = 7 * 24 * 60  # minutes
@@ -84,7 +83,7 @@ def _is_same(host: str, listens: str) -> bool:
     if host == listens:
         return True
     first, second = parse_address(host), parse_address(listens)
-    if listens in _EVERYWHERE:
+    if is_everywhere(listens):
         return is_here(host)
     if second is None:
         return False

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import itertools
 
-from engine.directory import parse_address
+from engine.directory import is_everywhere, parse_address
 from engine.finding import Location
 from engine.reading import Reading
-
-_EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104  # recognised here, never bound
 
 
 def check_listeners(reading: Reading) -> None:
@@ -24,7 +22,7 @@ def check_listeners(reading: Reading) -> None:
             host, _, port = listen.rpartition(":")
             listeners.append((host, port, ("inbound", name, "listen"), f"inbound.{name}"))
     for host, _, location, _ in listeners:
-        if host.strip("[]") in _EVERYWHERE:
+        if is_everywhere(host):
             reading.warn(
                 location,
                 "listens on every address of this machine; name the tunnel's address or a loopback one",
@@ -50,7 +48,7 @@ def check_mounted(reading: Reading) -> None:
 
 
 def _collide(one: str, other: str) -> bool:
-    if one in _EVERYWHERE or other in _EVERYWHERE:
+    if is_everywhere(one) or is_everywhere(other):
         return True
     first, second = parse_address(one), parse_address(other)
     return one == other or (first is not None and first == second)

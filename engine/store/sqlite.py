@@ -154,7 +154,7 @@ class SqliteDatabase:
             outcomes = self._together(batch)
         except OperationalError as error:  # a commit that fails, a full disk: nothing of it is there
             outcomes = [(work, None, unavailable(error)) for work in batch]
-        except Exception as error:
+        except Exception as error:  # whoever waits must hear, or would wait for ever
             outcomes = [(work, None, error) for work in batch]
         for loop in {work.loop for work in batch}:
             mine = [outcome for outcome in outcomes if outcome[0].loop is loop]
@@ -170,7 +170,7 @@ class SqliteDatabase:
                 return [(work, work.run(connection), None) for work in batch]
         except OperationalError:
             raise
-        except Exception as error:
+        except Exception as error:  # whatever a piece of work raises is raised where it was asked for
             if len(batch) == 1:
                 return [(batch[0], None, error)]
         outcomes: list[_Outcome] = []

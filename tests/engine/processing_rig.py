@@ -20,7 +20,7 @@ from engine.store import work
 from engine.store.database import Database
 from engine.store.tables import deliveries
 
-TABLE = """
+HEAD = """
 version: 1
 engine: {data: ./data}
 sites:
@@ -29,7 +29,12 @@ inbound:
   pacs: {type: c_store, ae_title: PONS}
 processors:
   model: {type: command, command: PROGRAM, timeout: 30s}
-outbound:
+"""
+"""Of every table of these stages: one site, one way in, one program."""
+
+TABLE = (
+    HEAD
+    + """outbound:
   ris: {type: hl7_oru, site: st-marys, host: 127.0.0.1, port: 2575}
   desk: {type: hl7_oru, site: st-marys, host: 127.0.0.1, port: 2576}
   archive: {type: dicom_forward, site: st-marys, host: 127.0.0.1, port: 104, ae_title: ARCHIVE}
@@ -43,6 +48,7 @@ routes:
       - {to: desk, when: {status: [failed]}, after: [ris]}
   - {name: nothing matched, otherwise: true, hold: no route matched}
 """
+)
 
 REPORT = {"version": "pons.result/1", "algorithm": {"name": "model", "version": "7"}}
 

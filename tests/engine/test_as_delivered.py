@@ -22,18 +22,11 @@ from engine.rendering import Rendering
 from engine.route import decide
 from engine.store.tables import deliveries
 from engine.table_tests import run_tests, study_of
-from tests.engine.processing_rig import REPORT, Rig, writes
+from tests.engine.processing_rig import HEAD, REPORT, Rig, writes
 
-TABLE = """
-version: 1
-engine: {data: ./data}
-sites:
-  st-marys: {name: St. Mary's, addresses: [127.0.0.1], ae_titles: [STM_PACS]}
-inbound:
-  pacs: {type: c_store, ae_title: PONS}
-processors:
-  model: {type: command, command: PROGRAM, timeout: 30s}
-outbound:
+TABLE = (
+    HEAD
+    + """outbound:
   ris: {type: hl7_oru, site: st-marys, host: 127.0.0.1, port: 2575}
   late: {type: hl7_oru, site: st-marys, host: 127.0.0.1, port: 2576}
   fhir: {type: fhir_diagnostic_report, site: st-marys, url: "http://127.0.0.1:8081/fhir"}
@@ -52,6 +45,7 @@ routes:
       - fhir
   - {name: also, match: {Modality: MR}, transform: [{set: {StudyDescription: other}}], deliver: [archive]}
 """
+)
 
 FINDING = {
     "concept": {"value": "ef", "scheme": "99T", "meaning": "Ejection fraction"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -63,20 +63,33 @@ def test_a_study_goes_in_the_hours_of_the_first_route_that_sends_it() -> None:
 # ── runs ────────────────────────────────────────────────────────────────────────────────────────
 
 
+Decided = Callable[..., Awaitable[Rig]]
+
+
 @pytest.fixture
-async def by_night(
+def decided(
     rig: Callable[..., Rig],
     intake: DurableIntake,
     instance: Callable[..., bytes],
     arrive: Callable[..., Any],
     clock: HandClock,
-) -> Rig:
+) -> Decided:
+    """A function that takes in a study at a moment on the wall of its site, and has it decided."""
+
+    async def decide(moment: str, table: str = AT_NIGHT) -> Rig:
+        clock.time = seconds(moment)
+        made = rig(writes(), table)
+        await intake.accept(arrive(instance()))
+        await made.close()
+        return made
+
+    return decide
+
+
+@pytest.fixture
+async def by_night(decided: Decided) -> Rig:
     """A study that is decided at noon by a route that goes on at night."""
-    clock.time = seconds("2026-05-04T12:00")
-    made = rig(writes(), AT_NIGHT)
-    await intake.accept(arrive(instance()))
-    await made.close()
-    return made
+    return await decided("2026-05-04T12:00")
 
 
 async def test_a_run_starts_when_its_window_opens(by_night: Rig, clock: HandClock) -> None:
@@ -122,18 +135,10 @@ async def test_a_run_that_its_engine_did_not_survive_begins_anew_at_night(
     assert (job.state, job.crashes, job.due_at) == ("queued", 1, seconds("2026-05-05T23:00"))
 
 
-async def test_routes_with_hours_of_their_own_share_no_run(
-    rig: Callable[..., Rig],
-    intake: DurableIntake,
-    instance: Callable[..., bytes],
-    arrive: Callable[..., Any],
-    clock: HandClock,
-) -> None:
-    clock.time = seconds("2026-05-04T12:00")
+async def test_routes_with_hours_of_their_own_share_no_run(decided: Decided) -> None:
     more = "  - {name: now, match: {site: st-marys}, process: model, deliver: [ris]}\n"
-    made = rig(writes(), AT_NIGHT.replace("  - {name: nothing matched", f"{more}  - {{name: nothing matched"))
-    await intake.accept(arrive(instance()))
-    await made.close()
+    table = AT_NIGHT.replace("  - {name: nothing matched", f"{more}  - {{name: nothing matched")
+    made = await decided("2026-05-04T12:00", table)
     assert await made.run()
     assert not await made.run()
     assert sorted(row.state for row in made.rows(jobs)) == ["done", "queued"]
@@ -200,18 +205,9 @@ async def test_a_study_whose_turn_comes_in_the_morning_waits_for_the_next_night(
     assert (claimed.delivery.delivery_id, claimed.attempt) == (row.delivery_id, 1)
 
 
-async def test_a_study_that_is_decided_at_night_keeps_to_its_hours_too(
-    rig: Callable[..., Rig],
-    intake: DurableIntake,
-    instance: Callable[..., bytes],
-    arrive: Callable[..., Any],
-    clock: HandClock,
-) -> None:
+async def test_a_study_that_is_decided_at_night_keeps_to_its_hours_too(decided: Decided) -> None:
     """The queue may be long: what has not gone out by the morning waits."""
-    clock.time = seconds("2026-05-05T04:00")
-    made = rig(writes(), AT_NIGHT)
-    await intake.accept(arrive(instance()))
-    await made.close()
+    made = await decided("2026-05-05T04:00")
     assert the_delivery(made).state == "queued"
     assert take(made, seconds("2026-05-05T05:10")) == []
     assert the_delivery(made).not_before == seconds("2026-05-05T23:00")
@@ -227,20 +223,11 @@ async def test_a_clock_that_was_set_back_strands_nothing(by_night: Rig, clock: H
     assert the_delivery(by_night).not_before == seconds("2025-05-04T23:00")
 
 
-async def test_one_that_also_waits_for_another_goes_when_both_are_there(
-    rig: Callable[..., Rig],
-    intake: DurableIntake,
-    instance: Callable[..., bytes],
-    arrive: Callable[..., Any],
-    clock: HandClock,
-) -> None:
+async def test_one_that_also_waits_for_another_goes_when_both_are_there(decided: Decided) -> None:
     table = AT_NIGHT.replace("      - archive\n", "      - mirror\n      - {to: archive, after: [mirror]}\n")
     mirror = "  mirror: {type: dicom_forward, site: st-marys, host: 127.0.0.1, port: 105, ae_title: M}\n"
     table = table.replace("routes:\n", f"{mirror}routes:\n")
-    clock.time = seconds("2026-05-04T12:00")
-    made = rig(writes(), table)
-    await intake.accept(arrive(instance()))
-    await made.close()
+    made = await decided("2026-05-04T12:00", table)
     by_name = {row.destination: row for row in made.rows(deliveries)}
     assert waits(by_name["archive"], {}) == (
         "waits for mirror; and waits for daily 23:00-05:00 (opens 2026-05-04T23:00+02:00)"

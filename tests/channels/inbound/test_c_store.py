@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import shutil
 import socket
@@ -29,6 +28,19 @@ from engine.channel import Landing, Wait
 from engine.errors import ConfigurationError, RejectedReason
 from engine.model import Arrival, Receipt
 from examples.demo.senders import held_reactor
+from tests.channels.inbound.dimse_wire import (
+    COMMAND,
+    EXPLICIT,
+    LAST,
+    P_DATA,
+    Wire,
+    command,
+    pdu,
+    request,
+    status,
+    store_fields,
+    value,
+)
 from tests.peers import dcmtk
 from tests.peers.part10 import data_set_bytes
 
@@ -178,7 +190,7 @@ async def test_one_association_too_many_is_told_to_come_back(listening: Callable
             with await asyncio.to_thread(Raw, port) as second:
                 assert second.rejection == (2, 3, 2)
             first.socket.sendall(b"\x05\0\0\0\0\x04\0\0\0\0")
-            assert (await asyncio.to_thread(first.pdu))[:1] == b"\x06"
+            assert (await asyncio.to_thread(first.read))[:1] == b"\x06"
         with await open_raw(port) as third:
             assert third.answer[:1] == b"\x02"
 
@@ -397,22 +409,11 @@ async def test_a_defect_is_told_apart_and_leaks_nothing(
 # ── associations that end badly, spoken in raw bytes ────────────────────────────────────────────
 
 
-class Raw:
-    """An SCU that speaks bytes: an association request made by pynetdicom, then whatever is written."""
+class Raw(Wire):
+    """An SCU that speaks bytes, with one context for MR images."""
 
     def __init__(self, port: int, *, source: str = "127.0.0.1") -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10, source_address=(source, 0))
-        items = self._item(0x10, b"1.2.840.10008.3.1.1.1")
-        syntaxes = self._item(0x30, MR.encode()) + self._item(0x40, b"1.2.840.10008.1.2.1")
-        items += self._item(0x20, b"\x01\0\0\0" + syntaxes)
-        items += self._item(0x50, self._item(0x51, struct.pack(">I", 16384)))
-        body = struct.pack(">HH16s16s32x", 1, 0, b"PONS".ljust(16), b"STM_PACS".ljust(16)) + items
-        self.socket.sendall(struct.pack(">BxI", 1, len(body)) + body)
-        self.answer = self.pdu()
-
-    @staticmethod
-    def _item(kind: int, value: bytes) -> bytes:
-        return struct.pack(">BxH", kind, len(value)) + value
+        super().__init__(port, source=source, asking=request({1: (MR, EXPLICIT)}))
 
     @property
     def rejection(self) -> tuple[int, int, int]:
@@ -420,49 +421,15 @@ class Raw:
         assert self.answer[:1] == b"\x03", "the association was not rejected"
         return self.answer[7], self.answer[8], self.answer[9]
 
-    def pdu(self) -> bytes:
-        head = self._exactly(6)
-        return head + self._exactly(struct.unpack(">I", head[2:])[0]) if head else b""
-
-    def _exactly(self, count: int) -> bytes:
-        data = b""
-        while len(data) < count:
-            more = b""
-            with contextlib.suppress(ConnectionResetError):
-                more = self.socket.recv(count - len(data))
-            if not more:
-                return b""
-            data += more
-        return data
-
-    def data(self, control: int, value: bytes, context_id: int = 1) -> None:
-        body = struct.pack(">IBB", len(value) + 2, context_id, control) + value
-        self.socket.sendall(struct.pack(">BxI", 4, len(body)) + body)
+    def data(self, control: int, content: bytes, context_id: int = 1) -> None:
+        self.write(pdu(P_DATA, value(context_id, control, content)))
 
     def c_store(self, sop_instance_uid: str = "1.2.3.1.1", sop_class_uid: str = MR) -> None:
-        def element(tag: int, value: bytes) -> bytes:
-            value += b"\0" * (len(value) % 2)
-            return struct.pack("<HHI", 0, tag, len(value)) + value
+        self.data(COMMAND | LAST, command(store_fields(sop_instance_uid, sop_class_uid)))
 
-        body = (
-            element(0x0002, sop_class_uid.encode()) + element(0x0100, b"\x01\0") + element(0x0110, b"\x07\0")
-        )
-        body += (
-            element(0x0700, b"\0\0") + element(0x0800, b"\x01\0") + element(0x1000, sop_instance_uid.encode())
-        )
-        self.data(3, element(0x0000, struct.pack("<I", len(body))) + body)
-
-    def status(self) -> int:
+    def status(self) -> int | None:
         """Of the response that comes now."""
-        command = self.pdu()[12:]
-        position = command.index(b"\0\0\x00\x09\x02\0\0\0") + 8
-        return int.from_bytes(command[position : position + 2], "little")
-
-    def __enter__(self) -> Raw:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.socket.close()
+        return status(self.read())
 
 
 async def open_raw(port: int) -> Raw:
@@ -480,15 +447,10 @@ def abort(raw: Raw) -> None:
     raw.socket.sendall(pdu.encode())
 
 
-def reset(raw: Raw) -> None:
-    raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    raw.socket.close()
-
-
 ENDINGS: list[tuple[str, Ending]] = [
     ("abort", abort),
     ("close", lambda raw: raw.socket.close()),
-    ("reset", reset),
+    ("reset", lambda raw: raw.reset()),
     ("half a PDU, then close", lambda raw: (raw.socket.sendall(b"\x04\0\0\0\xff\0"), raw.socket.close())[0]),
     ("another command inside the data set", lambda raw: raw.c_store("1.2.3.1.2")),
     ("a release inside the data set", lambda raw: raw.socket.sendall(b"\x05\0\0\0\0\x04\0\0\0\0")),
@@ -532,10 +494,10 @@ async def test_a_silent_peer_is_aborted(
         assert (await asyncio.to_thread(mute.recv, 10))[:1] == b"\x07"
         mute.close()
         with await open_raw(port) as raw:
-            assert (await asyncio.to_thread(raw.pdu))[:1] == b"\x07"
+            assert (await asyncio.to_thread(raw.read))[:1] == b"\x07"
         with await open_raw(port) as raw:
             raw.c_store()
-            assert (await asyncio.to_thread(raw.pdu))[:1] == b"\x07"
+            assert (await asyncio.to_thread(raw.read))[:1] == b"\x07"
         await eventually(lambda: not house.landing)
     assert house.open_sessions == 0
 
@@ -615,13 +577,13 @@ async def test_a_c_store_under_way_may_finish_before_the_listener_is_gone(
     busy.data(0, content[:50])
     await eventually(lambda: bool(house.landing))
     leaving = asyncio.create_task(manager.__aexit__(None, None, None))
-    assert (await asyncio.to_thread(idle.pdu))[:1] == b"\x07"  # the idle one goes at once
+    assert (await asyncio.to_thread(idle.read))[:1] == b"\x07"  # the idle one goes at once
     idle.socket.close()
     with pytest.raises(OSError, match=r"refused|reset"):
         await asyncio.to_thread(Raw, port)
     busy.data(2, content[50:])
     assert await asyncio.to_thread(busy.status) == 0x0000
-    assert (await asyncio.to_thread(busy.pdu))[:1] == b"\x07"
+    assert (await asyncio.to_thread(busy.read))[:1] == b"\x07"
     busy.socket.close()
     await leaving
     assert len(house.stored) == 1

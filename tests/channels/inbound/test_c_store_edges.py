@@ -7,16 +7,20 @@ association still stands. Where the two differ it is on purpose, and the case sa
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
-from pynetdicom import AE, evt
 
 from tests.channels.inbound import dimse_wire as wire
 from tests.channels.inbound.dimse_wire import COMMAND, LAST, Wire, command, message, pdu, store_fields, value
+from tests.peers.process import PeerProcess, accepts_connections
 
+PEER = Path(__file__).parents[2] / "peers" / "pynetdicom_scp.py"
 SENT = wire.instance(1)
 FIELDS = store_fields(SENT.sop_instance_uid)
 STORE = command(FIELDS)
@@ -188,18 +192,15 @@ def seen(port: int, edge: Edge) -> list[str]:
     return [*found, CLOSED]
 
 
-@pytest.fixture(scope="module")
-def their_port() -> Iterator[int]:
+@pytest.fixture
+def their_port(tmp_path: Path, free_port: Callable[[], int]) -> Iterator[int]:
     """pynetdicom's acceptor, with the same contexts, that says success to everything."""
-    entity = AE("PONS")
-    for abstract_syntax, transfer_syntax in wire.CONTEXTS.values():
-        entity.add_supported_context(abstract_syntax, transfer_syntax)
-    entity.maximum_pdu_size = 131072
-    handlers: list[Any] = [(evt.EVT_C_STORE, lambda event: 0x0000)]
-    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
-    assert server is not None
-    yield server.server_address[1]
-    server.shutdown()
+    port, contexts = free_port(), json.dumps(list(wire.CONTEXTS.values()))
+    argv = [sys.executable, str(PEER), str(port), contexts]
+    peer = PeerProcess("pynetdicom", argv, tmp_path / "log")
+    peer.wait_ready(lambda: accepts_connections(port))
+    yield port
+    peer.kill9()
 
 
 async def test_what_is_seen_here(listening: Callable[..., Any]) -> None:

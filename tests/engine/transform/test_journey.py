@@ -20,18 +20,11 @@ from engine.retraction import retract
 from engine.store import lanes
 from engine.store.lanes import Settlement
 from engine.store.tables import deliveries, holds, jobs, results
-from tests.engine.processing_rig import Rig
+from tests.engine.processing_rig import HEAD, Rig
 
-TABLE = """
-version: 1
-engine: {data: ./data}
-sites:
-  st-marys: {name: St. Mary's, addresses: [127.0.0.1], ae_titles: [STM_PACS]}
-inbound:
-  pacs: {type: c_store, ae_title: PONS}
-processors:
-  model: {type: command, command: PROGRAM, timeout: 30s}
-outbound:
+TABLE = (
+    HEAD
+    + """outbound:
   ris: {type: hl7_oru, site: st-marys, host: 127.0.0.1, port: 2575}
   desk: {type: hl7_oru, site: st-marys, host: 127.0.0.1, port: 2576}
   archive: {type: dicom_forward, site: st-marys, host: 127.0.0.1, port: 104, ae_title: ARCHIVE}
@@ -52,6 +45,7 @@ routes:
       - {to: ris, transform: [{copy: {RequestAttributesSequence.RequestedProcedureID: AccessionNumber}}]}
       - desk
 """
+)
 
 SEES = """
 import json, pathlib, sys
