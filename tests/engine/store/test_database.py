@@ -59,9 +59,11 @@ async def test_a_cancelled_caller_leaves_its_work_whole(database: Database) -> N
     with pytest.raises(asyncio.CancelledError):
         await task
     await database.write(lambda c: add(c, "next"))
-    async with asyncio.timeout(30):
-        while subjects(database) != {"kept", "next"}:  # a shared database promises no order between the two
-            await asyncio.sleep(0.01)
+    for _ in range(3000):  # a shared database promises no order between the two
+        if subjects(database) == {"kept", "next"}:
+            break
+        await asyncio.sleep(0.01)
+    assert subjects(database) == {"kept", "next"}
 
 
 async def test_a_commit_survives_the_process_and_is_private(tmp_path: Path) -> None:
