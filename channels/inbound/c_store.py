@@ -24,10 +24,11 @@ from pydicom.uid import UID
 from channels.inbound.commitment import Commitment
 from channels.inbound.commitment_reports import CommitmentReports, CommitmentSettings
 from channels.transport.commitment_data_set import PUSH_MODEL
+from channels.transport.dimse_acceptor import Acceptor
 from channels.transport.dimse_command import Command
 from channels.transport.dimse_negotiation import Context, Rejection
 from channels.transport.dimse_pdu import AssociationLost
-from channels.transport.dimse_scp import Acceptor, Association, Limits, Status
+from channels.transport.dimse_scp import Association, Limits, Status
 from channels.transport.file_meta import encode_file_meta
 from engine.channel import (
     AETitle,

@@ -1,6 +1,6 @@
-"""Accept DICOM associations and hand over what they carry, as it comes (PS3.8 9, PS3.7 9.1).
+"""Serve one DICOM association and hand over what it carries, as it comes (PS3.8 9, PS3.7 9.1).
 
-Enter: TCP (or TLS) connections. Leave: for each association the calls of a `Service`: admit it,
+Enters: a TCP (or TLS) connection that `dimse_acceptor` took. Leave: the calls of a `Service`: admit it,
 store each instance from an iterator of fragments, perform an N-ACTION or take an N-EVENT-REPORT,
 hear of its end. C-ECHO is answered here. What the service has to tell a peer (`Association.reports`)
 goes out between two of the peer's messages.
@@ -16,12 +16,10 @@ sender down by TCP alone. `Association.fragments` is the seam for whatever reads
 from __future__ import annotations
 
 import logging
-import os
 import select
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
@@ -32,7 +30,6 @@ from channels.transport.dimse_event_report import EventReports
 from channels.transport.dimse_negotiation import AssociationRequest, Context, Rejection
 from channels.transport.dimse_pdu import (
     INVALID_PARAMETER,
-    LINGER,
     UNEXPECTED_PDU,
     AssociationLost,
     PduSocket,
@@ -44,7 +41,6 @@ logger = logging.getLogger("pons.dimse")
 
 _VERIFICATION = "1.2.840.10008.1.1"
 _MAX_COMMAND = 1 << 16  # bytes of one command set
-_NEGOTIATING = 64  # connections that may be open beyond the associations allowed
 
 STATUS_SUCCESS = 0x0000
 STATUS_SOP_CLASS_NOT_SUPPORTED = 0x0122
@@ -112,150 +108,44 @@ class Service(Protocol):
         ...
 
 
-class Acceptor:
-    """One listening socket and its associations."""
+class Listener(Protocol):
+    """Where an association came in."""
 
-    def __init__(
-        self,
-        bind: Callable[[], socket.socket],
-        service: Service,
-        limits: Limits,
-        tls: ssl.SSLContext | None = None,
-    ) -> None:
-        """
-        Args:
-            bind: gives the listening, non-blocking socket, which is ours to close and others may accept on.
-        """
-        self.service = service
-        self.limits = limits
-        self.tls = tls
-        self.stopping = False
-        self._bind = bind
-        self._resting = False
-        self._on_empty: Callable[[], object] = lambda: None
-        self._lock = threading.Lock()
-        self._open: set[Association] = set()
-        self._admitted = 0
-
-    def start(self) -> tuple[str, int]:
-        """Bind and accept; returns address and port. OSError when the address cannot be bound."""
-        self._socket = self._bind()
-        # Closing the write end wakes every poll on the read end: this is how the threads are told.
-        self.wake, self._stop_signal = os.pipe()
-        self._rest_wake, self._rest_signal = os.pipe()
-        self._thread = threading.Thread(target=self._accept, name="pons-dimse-accept", daemon=True)
-        self._thread.start()
-        host, port = self._socket.getsockname()[:2]
-        return host, port
-
-    def stop(self, grace: float) -> None:
-        """No new associations; idle ones are aborted, a C-STORE under way has ``grace`` seconds."""
-        self.stopping = True
-        self.rest()
-        os.close(self._stop_signal)
-        deadline = time.monotonic() + grace
-        for association in self._snapshot():
-            association.join(max(0.0, deadline - time.monotonic()))
-        for association in self._snapshot():
-            association.cut()
-        deadline = time.monotonic() + 2 * LINGER
-        for association in self._snapshot():
-            association.join(max(0.0, deadline - time.monotonic()))
-        os.close(self.wake)
-
-    def rest(self, on_empty: Callable[[], object] = lambda: None) -> None:
-        """No new associations; those that are open go on. Returns at once, harmless when repeated.
-
-        Args:
-            on_empty: called from any thread when no connection is open any more.
-        """
-        with self._lock:
-            if self._resting:
-                return
-            self._resting = True
-        os.close(self._rest_signal)
-        self._thread.join()
-        self._socket.close()
-        os.close(self._rest_wake)
-        with self._lock:
-            self._on_empty = on_empty
-            emptied = not self._open
-        if emptied:
-            on_empty()
-
-    def cut(self) -> None:
-        """End what is still open, whatever is under way; `stop` returns soon."""
-        for association in self._snapshot():
-            association.cut()
-
-    def _snapshot(self) -> list[Association]:
-        with self._lock:
-            return list(self._open)
-
-    def _accept(self) -> None:
-        poll = select.poll()
-        poll.register(self._socket, select.POLLIN)
-        poll.register(self._rest_wake, select.POLLIN)
-        while True:
-            poll.poll()
-            if self._resting:
-                return
-            try:
-                connection, address = self._socket.accept()
-            except BlockingIOError:  # who takes our place was faster
-                continue
-            except OSError as error:  # the peer is gone again, or descriptors ran out: not the end of us
-                logger.warning("connection not accepted", extra={"pons": {"reason": error.strerror}})
-                time.sleep(0.05)
-                continue
-            with self._lock:
-                full = len(self._open) >= self.limits.max_associations + _NEGOTIATING
-                if not full:
-                    association = Association(self, connection, address[0])
-                    self._open.add(association)
-            if full:
-                connection.close()
-                logger.warning("connection refused: too many", extra={"pons": {"remote_address": address[0]}})
-            else:
-                association.start()
+    service: Service
+    limits: Limits
+    tls: ssl.SSLContext | None
+    stopping: bool
+    wake: int
+    """A descriptor that becomes readable when the listener stops."""
 
     def admitted(self) -> bool:
         """Count an association in, unless there are enough."""
-        with self._lock:
-            if self._admitted >= self.limits.max_associations:
-                return False
-            self._admitted += 1
-            return True
+        ...
 
     def dismissed(self) -> None:
         """Count an association out."""
-        with self._lock:
-            self._admitted -= 1
+        ...
 
     def forget(self, association: Association) -> None:
         """The association's thread is about to end."""
-        with self._lock:
-            self._open.discard(association)
-            emptied = not self._open
-        if emptied and self._resting:
-            self._on_empty()
+        ...
 
 
 class Association(threading.Thread):
     """One association, from connection to close, in one thread."""
 
-    def __init__(self, acceptor: Acceptor, connection: socket.socket, remote_address: str) -> None:
+    def __init__(self, listener: Listener, connection: socket.socket, remote_address: str) -> None:
         super().__init__(name="pons-association", daemon=True)
         self.remote_address = remote_address.removeprefix("::ffff:")  # IPv4 on an IPv6 socket
         self.calling_ae_title = ""
         self.called_ae_title = ""
-        self._acceptor = acceptor
-        self._service = acceptor.service
-        self._limits = acceptor.limits
-        self._pdus = PduSocket(connection, acceptor.limits.max_pdu, acceptor.limits.dimse_timeout)
+        self._listener = listener
+        self._service = listener.service
+        self._limits = listener.limits
+        self._pdus = PduSocket(connection, listener.limits.max_pdu, listener.limits.dimse_timeout)
         self._contexts: dict[int, Context] = {}
         self._peer_max_pdu = 0
-        self.reports = EventReports(self._pdus, acceptor.limits.courtesy)
+        self.reports = EventReports(self._pdus, listener.limits.courtesy)
 
     def run(self) -> None:
         """Negotiate, serve, close."""
@@ -271,15 +161,15 @@ class Association(threading.Thread):
             self._pdus.send_last(ProtocolError(type(error).__name__).encode())
         finally:
             self._pdus.close()
-            self._acceptor.forget(self)
+            self._listener.forget(self)
 
     def cut(self) -> None:
         """End the connection, from another thread."""
         self._pdus.cut()
 
     def _live(self) -> None:
-        if self._acceptor.tls:
-            self._pdus.start_tls(self._acceptor.tls, self._limits.acse_timeout)
+        if self._listener.tls:
+            self._pdus.start_tls(self._listener.tls, self._limits.acse_timeout)
         try:
             request = AssociationRequest(self._pdus.read_request(self._limits.acse_timeout))
         except ValueError as error:
@@ -287,13 +177,13 @@ class Association(threading.Thread):
         self.calling_ae_title, self.called_ae_title = request.calling_ae_title, request.called_ae_title
         self._peer_max_pdu = request.max_pdu
         rejection = request.unacceptable
-        if rejection is None and not self._acceptor.admitted():
+        if rejection is None and not self._listener.admitted():
             rejection = Rejection.LOCAL_LIMIT
         elif rejection is None:
             try:
                 rejection = self._serve_admitted(request)
             finally:  # before the peer is answered: it may come back at once
-                self._acceptor.dismissed()
+                self._listener.dismissed()
         if rejection is None:
             self._log(logging.INFO, "association released")
             self._pdus.release()
@@ -399,10 +289,10 @@ class Association(threading.Thread):
         due_in = self.reports.next_in
         if due_in is not None:
             ready = ready or self._poll(due_in)
-            if not self._acceptor.stopping:
+            if not self._listener.stopping:
                 self.reports.send(self._peer_max_pdu, idle=not ready)
         ready = ready or self._poll(self._limits.network_timeout)
-        if self._acceptor.stopping:
+        if self._listener.stopping:
             raise ProtocolError("the listener is stopping")
         if not ready:
             raise ProtocolError(f"silent for {self._limits.network_timeout:g} s between messages")
@@ -411,7 +301,7 @@ class Association(threading.Thread):
         """Whether there is something to read, or the order to stop; waits ``timeout`` seconds for it."""
         poll = select.poll()
         poll.register(self._pdus, select.POLLIN)
-        poll.register(self._acceptor.wake, select.POLLIN)
+        poll.register(self._listener.wake, select.POLLIN)
         return bool(poll.poll(timeout * 1000))
 
     def _read_command(self) -> tuple[int, Command]:
