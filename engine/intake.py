@@ -12,19 +12,16 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection
-
 from engine import part10
-from engine.audit import append_event
 from engine.channel import CommitmentDesk, Wait
 from engine.clock import Clock
 from engine.commitment import Commitments
 from engine.errors import Busy, DatabaseUnavailable, Rejected, RejectedReason
 from engine.model import Arrival, Receipt
 from engine.open_sessions import OpenSessions
+from engine.recorder import Recorder
 from engine.spool import FileLanding, Spool
 from engine.store import studies
 from engine.store.database import Database
@@ -35,7 +32,6 @@ logger = logging.getLogger("pons.intake")
 T = TypeVar("T")
 
 THREADS = 32  # that wait for disk and database on behalf of the loop
-SWEEP = 5.0  # seconds between two looks at what was kept and could not be recorded
 
 
 class _Patience:
@@ -84,23 +80,20 @@ class DurableIntake:
         self.commitments: CommitmentDesk = Commitments(database, spool, clock)
         self.strangers = Strangers(database, clock)
         self._spool = spool
-        self._database = database
-        self._clock = clock
         self._keywords = tuple(sorted(keywords))
-        self._keep_versions = keep_versions
+        self._recorder = Recorder(spool, database, clock, self.sessions, keep_versions=keep_versions)
         self._available = available
         self._draining = False
         self.refused: Counter[str] = Counter()
         """How many arrivals were refused since this process began, by reason; `disk`, `database`,
         `shutdown`, or one of RejectedReason."""
-        self._lock = threading.Lock()  # of the two below: every association counts in its own thread
-        self._unrecorded: set[str] = set()
+        self._lock = threading.Lock()  # of the counts: every association counts in its own thread
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="pons-intake")
 
     def take(self, keywords: Iterable[str], *, keep_versions: bool) -> None:
         """Another table's questions and rule, from the next arrival on."""
         self._keywords = tuple(sorted(keywords))
-        self._keep_versions = keep_versions
+        self._recorder.keep_versions = keep_versions
 
     def turned_away(
         self, inbound: str, unknown: str, remote_address: str, calling_ae_title: str, called_ae_title: str
@@ -151,16 +144,7 @@ class DurableIntake:
 
     async def run(self) -> None:
         """Remove what was made durable and then could not be recorded, until cancelled."""
-        while True:
-            await asyncio.sleep(SWEEP)
-            while self._unrecorded and self._available():
-                with self._lock:
-                    path = next(iter(self._unrecorded))
-                await self._database.write(
-                    partial(studies.drop_unrecorded, path=path, forget=self._spool.forget)
-                )
-                with self._lock:
-                    self._unrecorded.discard(path)
+        await self._recorder.run(self._available)
 
     async def accept(self, arrival: Arrival) -> Receipt:
         """Make an arrival durable and record it; see `engine.channel.Intake.accept`."""
@@ -195,8 +179,33 @@ class DurableIntake:
             landing.discard()
 
     def _accept(self, arrival: Arrival, landing: FileLanding, wait: Wait) -> Receipt:
-        header, path = self._make_durable(arrival, landing)
-        new = studies.NewInstance(
+        new = self._make_durable(arrival, landing)
+        recorded = wait(self._recorder.record(arrival.session, new))
+        if recorded.outcome == "conflict":
+            raise Rejected(
+                RejectedReason.CONFLICT,
+                f"instance {new.sop_instance_uid} is here already with other content",
+            )
+        return Receipt(
+            study_instance_uid=new.study_instance_uid,
+            series_instance_uid=new.series_instance_uid,
+            sop_class_uid=new.sop_class_uid,
+            sop_instance_uid=new.sop_instance_uid,
+            duplicate=recorded.outcome == "duplicate",
+        )
+
+    def _make_durable(self, arrival: Arrival, landing: FileLanding) -> studies.NewInstance:
+        header = part10.inspect(landing.path, self._keywords)
+        for announced, found, what in (
+            (arrival.sop_class_uid, header.sop_class_uid, "SOP Class UID"),
+            (arrival.sop_instance_uid, header.sop_instance_uid, "SOP Instance UID"),
+        ):
+            if announced is not None and announced != found:
+                raise Rejected(RejectedReason.SOP_MISMATCH, f"the data set's {what} is not the one announced")
+        if arrival.study_instance_uid not in (None, header.study_instance_uid):
+            raise Rejected(RejectedReason.STUDY_MISMATCH, "the instance is not of the study in the request")
+        path = self._spool.keep(landing, arrival.site, header.study_instance_uid, header.sop_instance_uid)
+        return studies.NewInstance(
             site=arrival.site,
             inbound=arrival.inbound,
             calling_ae_title=arrival.calling_ae_title,
@@ -212,63 +221,3 @@ class DurableIntake:
             path=path,
             attributes=header.attributes,
         )
-        now = self._clock.now()
-
-        def record(connection: Connection) -> studies.Recorded:
-            recorded = studies.record(connection, new, now, keep_versions=self._keep_versions)
-            # The study's row is ours now: retention, which takes files away under it, is done or waits.
-            if recorded.outcome != "conflict" and not self._spool.holds(path, new.size):
-                raise Busy("earlier instances of the study were being removed at this moment")
-            if recorded.outcome in ("version", "conflict"):
-                append_event(
-                    connection,
-                    now,
-                    actor=f"{arrival.site}/{arrival.inbound}",
-                    action=f"instance {recorded.outcome}",
-                    subject=new.sop_instance_uid,
-                    detail={"sha256": new.sha256, "study_instance_uid": new.study_instance_uid},
-                )
-            # Before the commit: assembly must not find the study quiet and without its session.
-            if recorded.outcome in ("new", "version"):
-                self.sessions.touch(connection, arrival.session, recorded.study_id)
-            return recorded
-
-        try:
-            recorded = wait(self._database.submit(record))
-        except BaseException:
-            with self._lock:
-                self._unrecorded.add(path)  # perhaps; a commit may be in doubt
-            raise
-        if recorded.outcome in ("new", "version"):
-            self.sessions.recorded(arrival.session, recorded.study_id)
-        if recorded.outcome == "conflict":
-            self._spool.forget(path)
-            raise Rejected(
-                RejectedReason.CONFLICT,
-                f"instance {new.sop_instance_uid} is here already with other content",
-            )
-        if recorded.late:
-            logger.info(
-                "study reopened by a late instance",
-                extra={"pons": {"site": new.site, "study_instance_uid": new.study_instance_uid}},
-            )
-        return Receipt(
-            study_instance_uid=new.study_instance_uid,
-            series_instance_uid=new.series_instance_uid,
-            sop_class_uid=new.sop_class_uid,
-            sop_instance_uid=new.sop_instance_uid,
-            duplicate=recorded.outcome == "duplicate",
-        )
-
-    def _make_durable(self, arrival: Arrival, landing: FileLanding) -> tuple[part10.Header, str]:
-        header = part10.inspect(landing.path, self._keywords)
-        for announced, found, what in (
-            (arrival.sop_class_uid, header.sop_class_uid, "SOP Class UID"),
-            (arrival.sop_instance_uid, header.sop_instance_uid, "SOP Instance UID"),
-        ):
-            if announced is not None and announced != found:
-                raise Rejected(RejectedReason.SOP_MISMATCH, f"the data set's {what} is not the one announced")
-        if arrival.study_instance_uid not in (None, header.study_instance_uid):
-            raise Rejected(RejectedReason.STUDY_MISMATCH, "the instance is not of the study in the request")
-        path = self._spool.keep(landing, arrival.site, header.study_instance_uid, header.sop_instance_uid)
-        return header, path
