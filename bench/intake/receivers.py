@@ -3,6 +3,7 @@
 | subject | what it is | durable when it answers |
 |---|---|---|
 | `pons` | the whole engine: recorded, attributes extracted, routed | file, name, folder and record |
+| `null` | our associations alone: what arrives is forgotten | no |
 | `storescp` | DCMTK, one process | no |
 | `storescp-fork` | DCMTK, a process an association | no |
 | `storescp-bits` | DCMTK, `+B`: straight to the file | no |
@@ -126,11 +127,18 @@ def plain_pynetdicom(folder: Path, port: int, _: int) -> contextlib.AbstractCont
     return process(argv, folder, port, "BENCH")
 
 
+def null(folder: Path, port: int, _: int) -> contextlib.AbstractContextManager[Receiver]:
+    """Our associations, and nothing behind them."""
+    argv = [sys.executable, "-m", "bench.intake.null_receiver", str(port)]
+    return process(argv, folder, port, "BENCH")
+
+
 ONE_AT_A_TIME = {"storescp", "storescp-bits"}
 """They serve one association after the other."""
 
 RECEIVERS: dict[str, Callable[[Path, int, int], contextlib.AbstractContextManager[Receiver]]] = {
     "pons": pons,
+    "null": null,
     "storescp": storescp(),
     "storescp-fork": storescp("--fork"),
     "storescp-bits": storescp("+B"),

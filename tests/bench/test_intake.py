@@ -13,7 +13,7 @@ from bench.intake.sender import PIXELS
 pytestmark = pytest.mark.peers
 
 
-@pytest.mark.parametrize("subject", ["pons", "storescp-bits-fork", "orthanc-unsynced", "pynetdicom"])
+@pytest.mark.parametrize("subject", ["pons", "null", "storescp-bits-fork", "orthanc-unsynced", "pynetdicom"])
 def test_a_receiver_answers_each_instance_with_success(subject: str) -> None:
     figures = once(Load("mr", 2, 5), subject, 0)
     assert set(figures) == set(METRICS)
