@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from socket import socket
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_check
 
 from pydantic import Field
 
+from engine.bearer import SCOPES, Grant, NoTokens, TokenRefused, TokenVerifier
 from engine.errors import UnknownPeer
 from engine.listening_sockets import bound
 from engine.model import (
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
 
 __all__ = [
+    "SCOPES",
     "AETitle",
     "Breaker",
     "Cautious",
@@ -69,6 +71,7 @@ __all__ = [
     "Commits",
     "Duration",
     "ExportType",
+    "Grant",
     "HoldsKeys",
     "HostPort",
     "Inbound",
@@ -98,6 +101,8 @@ __all__ = [
     "SiteDirectory",
     "Size",
     "Tls",
+    "TokenRefused",
+    "TokenVerifier",
     "UnknownPeer",
     "Wait",
     "Window",
@@ -354,6 +359,8 @@ class InboundContext:
     Where the channel that this one takes the place of still listens, it is a duplicate of that one's socket.
     OSError when the address cannot be bound. Safe in any thread.
     """
+    tokens: TokenVerifier = field(default_factory=NoTokens)
+    """Who checks access tokens (RFC 6750), where a channel takes them."""
 
 
 @dataclass(frozen=True, slots=True)

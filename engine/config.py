@@ -137,4 +137,5 @@ def _table(path: Path, reading: Reading, tests: tuple[TableTest, ...]) -> Table:
         outbound=reading.outbound,
         routes=tuple(reading.routes[index] for index in sorted(reading.routes)),
         tests=tests,
+        oauth=reading.oauth,
     )

@@ -20,7 +20,7 @@ from engine.table import Table
 
 NAMED = ("sites", "inbound", "processors", "outbound")
 """Sections of names; their order means nothing."""
-ALONE = ("engine", "assembly", "retention", "tunnel")
+ALONE = ("engine", "assembly", "retention", "tunnel", "oauth")
 """Sections that are one block."""
 LISTED = ("routes", "tests")
 """Sections in order, each entry with its name."""
@@ -82,6 +82,8 @@ def needs_restart(before: Table, after: Table) -> list[str]:
     ]
     if before.tunnel != after.tunnel:
         found.append("tunnel")
+    if before.oauth != after.oauth:
+        found.append("oauth")
     return found
 
 

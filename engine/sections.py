@@ -26,6 +26,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from engine.finding import did_you_mean
+from engine.oauth_section import OAuthSettings
 from engine.route_sections import RouteSettings, Words
 from engine.settings import AETitle, Duration, HostPort, Port, Secret, Settings, Size
 from wg.block import Block
@@ -354,6 +355,8 @@ class TableSettings(Settings):
     """How long finished studies stay."""
     tunnel: TunnelSettings | None = None
     """The hub's end of the tunnels; without it they are somebody else's to arrange."""
+    oauth: OAuthSettings = OAuthSettings()
+    """Access tokens for programs; clients are made by `pons client`."""
     sites: dict[Annotated[str, Field(pattern=NAME)], SiteSettings] = Field(
         default_factory=dict, examples=[{"st-marys": {"name": "St. Mary's", "tunnel": "10.90.7.2"}}]
     )

@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from engine.channel import InboundType, OutboundType, ProcessorType
 from engine.model import Report, ResultStatus, Site, Study
+from engine.oauth_section import OAuthSettings
 from engine.predicate import Attribute
 from engine.route import Route, RouteIndex
 from engine.sections import Assembly, EngineSettings, Retention, TunnelSettings
@@ -89,6 +90,7 @@ class Table:
     outbound: Mapping[str, Declared[OutboundType]]
     routes: tuple[Route, ...]
     tests: tuple[TableTest, ...]
+    oauth: OAuthSettings = field(default_factory=OAuthSettings)
 
     @cached_property
     def index(self) -> RouteIndex:
