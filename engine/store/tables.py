@@ -269,6 +269,101 @@ commitment_requests = Table(  # storage commitment as its provider: asked of us 
     Index("ix_commitment_requests_owed", "inbound", "state", "due_at"),
 )
 
+batches = Table(  # orders that were given together and are reported together
+    "batches",
+    metadata,
+    Column("seq", Serial, primary_key=True),
+    Column("batch_id", String(36), nullable=False, unique=True),  # random: what the world knows it by
+    Column("site", String(64), nullable=False),
+    Column("submitter_kind", String(16), nullable=False),  # channel | client | user
+    Column("submitter", String(128), nullable=False),
+    Column("name", String(200), nullable=False, default="", server_default=""),
+    Column("idempotency_key", String(200)),
+    Column("request_digest", String(64), nullable=False, default="", server_default=""),
+    Column("created_at", Float, nullable=False),
+    UniqueConstraint("submitter_kind", "submitter", "idempotency_key"),
+    Index("ix_batches_site", "site", "created_at", "seq"),
+)
+
+orders = Table(  # what somebody wants to be done with one study; every study has one at least
+    "orders",
+    metadata,
+    Column("seq", Serial, primary_key=True),
+    Column("order_id", String(36), nullable=False, unique=True),  # random: what the world knows it by
+    Column("site", String(64), nullable=False),
+    Column("submitter_kind", String(16), nullable=False),  # channel | client | user
+    Column("submitter", String(128), nullable=False),
+    Column("inbound", String(64), nullable=False, default="", server_default=""),
+    Column("batch_id", ForeignKey("batches.batch_id"), index=True),
+    Column("study_id", ForeignKey("studies.id"), index=True),  # null until a study is bound to it
+    # The revision that it began with; what came of earlier ones is not its own.
+    Column("since_revision", Integer, nullable=False, default=0, server_default="0"),
+    # What it is looked for by: from its metadata, or from the first instance of its study.
+    Column("study_instance_uid", String(64), nullable=False, default="", server_default=""),
+    Column("accession_number", String(64), nullable=False, default="", server_default=""),
+    Column("patient_id", String(64), nullable=False, default="", server_default=""),
+    Column("patient_name", String(200), nullable=False, default="", server_default=""),
+    Column("study_description", String(64), nullable=False, default="", server_default=""),
+    # created | receiving | stable | processing | delivered | failed | cancelled | held: `engine.order_state`
+    Column("state", String(16), nullable=False),
+    Column("overrides", JSON, nullable=False),  # DICOM keyword -> value that stands in the attribute's place
+    Column("idempotency_key", String(200)),
+    Column("request_digest", String(64), nullable=False, default="", server_default=""),
+    Column("created_at", Float, nullable=False),
+    Column("updated_at", Float, nullable=False),
+    Column(
+        "version", Integer, nullable=False, default=1, server_default="1"
+    ),  # counts every change: its ETag
+    Column("upload_began_at", Float),  # bytes are on their way that are no instances yet
+    Column("failure", Text, nullable=False, default="", server_default=""),  # why its upload came to nothing
+    Column("failure_result_id", String(36)),  # the failure report of its study, while it has failed
+    Column("cancelled_at", Float),
+    Column("cancelled_by", String(128), nullable=False, default="", server_default=""),
+    UniqueConstraint("submitter_kind", "submitter", "idempotency_key"),
+    Index("ix_orders_created", "created_at", "seq"),
+    Index("ix_orders_site", "site", "created_at", "seq"),
+    Index("ix_orders_site_state", "site", "state", "created_at", "seq"),
+    Index("ix_orders_state", "state", "created_at", "seq"),
+    Index("ix_orders_submitter", "submitter_kind", "submitter", "created_at", "seq"),
+    # PostgreSQL looks up beginnings by bytes, whatever the database's collation is.
+    Index(
+        "ix_orders_accession_number",
+        "accession_number",
+        "site",
+        postgresql_ops={"accession_number": "varchar_pattern_ops"},
+    ),
+    Index("ix_orders_patient_id", "patient_id", "site", postgresql_ops={"patient_id": "varchar_pattern_ops"}),
+    Index("ix_orders_study_instance_uid", "study_instance_uid", "site"),
+)
+
+order_results = Table(  # which results an order has, in the order in which they were filed
+    "order_results",
+    metadata,
+    Column("seq", Serial, primary_key=True),
+    Column("order_id", ForeignKey("orders.order_id"), nullable=False),
+    Column("result_id", ForeignKey("results.result_id"), nullable=False, index=True),
+    Column("site", String(64), nullable=False),
+    Column("filed_at", Float, nullable=False),
+    UniqueConstraint("order_id", "result_id"),
+    Index("ix_order_results_site", "site", "seq"),
+)
+
+retrievals = Table(  # what a reader has acknowledged of a site's results; all else is unretrieved
+    "retrievals",
+    metadata,
+    Column("reader", String(128), primary_key=True),
+    Column("seq", ForeignKey("order_results.seq"), primary_key=True, index=True),
+    Column("acknowledged_at", Float, nullable=False),
+)
+
+retrieval_marks = Table(  # up to which of a site's results a reader has acknowledged every one
+    "retrieval_marks",
+    metadata,
+    Column("reader", String(128), primary_key=True),
+    Column("site", String(64), primary_key=True),
+    Column("seq", Serial, nullable=False),
+)
+
 table_versions = Table(  # every table that an engine ran, with the bytes of its files
     "table_versions",
     metadata,

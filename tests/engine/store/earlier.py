@@ -61,6 +61,8 @@ def rows_of(revision: str, data: Path) -> Rows:
             artefact["path"] = f"artefacts/{RESULT}/{artefact['name']}"
     if revision >= "0004":
         _since_the_fourth(rows)
+    if revision >= "0005":
+        _since_the_fifth(rows)
     return rows
 
 
@@ -264,3 +266,27 @@ def _since_the_fourth(rows: Rows) -> None:
     rows["study_holders"] = [
         {"study_id": 2, "session": "s-1", "node": "a node that is gone", "until": BEGAN + 60}
     ]
+
+
+def _since_the_fifth(rows: Rows) -> None:
+    """Orders: one a study, as its way in made it, and one of a client's in a batch; what was retrieved."""
+    rows["batches"] = [
+        {"seq": 1, "batch_id": "b" * 32, "site": "st-marys", "submitter_kind": "client", "submitter": "ris",
+         "name": "May", "created_at": BEGAN}
+    ]  # fmt: skip
+    rows["orders"] = [
+        {"seq": study, "order_id": f"{study:032d}", "site": "st-marys", "submitter_kind": "channel",
+         "submitter": "pacs", "inbound": "pacs", "study_id": study, "since_revision": 1,
+         "study_instance_uid": STUDY if study == 1 else f"{STUDY}.{study}", "state": state,
+         "overrides": {}, "created_at": BEGAN, "updated_at": BEGAN + 60}
+        for study, state in ((1, "failed"), (2, "receiving"), (3, "held"))
+    ] + [
+        {"seq": 4, "order_id": f"{4:032d}", "site": "st-marys", "submitter_kind": "client",
+         "submitter": "ris", "batch_id": "b" * 32, "state": "created", "overrides": {"PatientSex": "F"}, "created_at": BEGAN,
+         "updated_at": BEGAN, "accession_number": "ACC-9"}
+    ]  # fmt: skip
+    rows["order_results"] = [
+        {"seq": 1, "order_id": f"{1:032d}", "result_id": RESULT, "site": "st-marys", "filed_at": BEGAN + 55}
+    ]
+    rows["retrievals"] = [{"reader": "ris", "seq": 1, "acknowledged_at": BEGAN + 90}]
+    rows["retrieval_marks"] = [{"reader": "ris", "site": "st-marys", "seq": 0}]
