@@ -30,6 +30,7 @@ from engine.listening_sockets import bound
 from engine.model import (
     Acknowledgement,
     Arrival,
+    BatchReport,
     CommitmentReport,
     CommitmentRequest,
     Delivery,
@@ -42,6 +43,7 @@ from engine.model import (
     Site,
     Study,
 )
+from engine.order_desk import OrderDesk
 from engine.settings import (
     AETitle,
     Breaker,
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SCOPES",
     "AETitle",
+    "BatchExportType",
     "Breaker",
     "Cautious",
     "CommitmentDesk",
@@ -84,6 +87,7 @@ __all__ = [
     "Link",
     "Links",
     "Mounted",
+    "OrderDesk",
     "Outbound",
     "OutboundContext",
     "OutboundSettings",
@@ -450,6 +454,16 @@ class ExportType:
     media_type: str
     suffix: str  # with its dot
     export: Callable[[Result], bytes]  # pure: the same result gives the same bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BatchExportType:
+    """An installed file format of the report of a batch; ``EXPORT``, group ``pons.batch_export``."""
+
+    name: str
+    media_type: str
+    suffix: str  # with its dot
+    export: Callable[[BatchReport], bytes]  # pure: the same report gives the same bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@
     ├── Refused                 the peer will never take this payload; it becomes a dead letter
     │     .pause                True when the peer wants nothing more at all (410 Gone): the way is paused
     │     .stored               the identifiers of the parts that the peer has taken all the same
+    ├── OrderRefused            an order cannot be given, found or changed as asked (HTTP 4xx)
+    │     .reason               one of OrderRefusedReason
     ├── ProcessorFailed         a processor ended with a failure that a retry would not cure
     └── TransformFailed         an edit of `transform:` cannot be made; nothing of it was sent
 
@@ -54,6 +56,24 @@ class Rejected(PonsError):
     """An arrival is refused for good; nothing of it is kept."""
 
     def __init__(self, reason: RejectedReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class OrderRefusedReason(StrEnum):
+    """Why nothing was done about an order; a channel maps it to its own status."""
+
+    NOT_FOUND = "not_found"  # no such order or batch among the sites that one may see: 404
+    INVALID = "invalid"  # metadata or a query that cannot be used: 422
+    STATE = "state"  # the order is past what was asked: 409
+    VERSION = "version"  # it has changed since it was looked at: 412
+    IDEMPOTENCY = "idempotency"  # the key came with another request before: 422
+
+
+class OrderRefused(PonsError):
+    """An order cannot be given, found or changed as asked; nothing was done."""
+
+    def __init__(self, reason: OrderRefusedReason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 

@@ -1,8 +1,9 @@
 """The frozen facts that travel through Pons, from an arrival to an acknowledgement.
 
 The *clinical* facts (patient, order, study, finding, result) come from `engine.clinical` and are
-passed on here, so that a channel has one door for facts. The *working* facts below (arrival,
-payload, delivery, acknowledgement) stay inside the process and are plain frozen dataclasses.
+passed on here, as are those of orders (`engine.order_model`), so that a channel has one door for
+facts. The *working* facts below (arrival, payload, delivery, acknowledgement) stay inside the process
+and are plain frozen dataclasses.
 """
 
 from __future__ import annotations
@@ -36,6 +37,23 @@ from engine.clinical import (
     SpatialRegion,
     StudyReference,
 )
+from engine.order_model import (
+    Batch,
+    BatchPage,
+    BatchReport,
+    BatchRow,
+    Cancelled,
+    NewBatch,
+    NewOrder,
+    OrderDelivery,
+    OrderDetails,
+    OrderPage,
+    OrderQuery,
+    OrderResult,
+    OrderState,
+    StudyOrder,
+    Submitter,
+)
 
 if TYPE_CHECKING:
     from engine.channel import Landing
@@ -48,6 +66,11 @@ __all__ = [
     "Algorithm",
     "Arrival",
     "Artefact",
+    "Batch",
+    "BatchPage",
+    "BatchReport",
+    "BatchRow",
+    "Cancelled",
     "Code",
     "CommitmentReport",
     "CommitmentRequest",
@@ -60,7 +83,15 @@ __all__ = [
     "InstanceFacts",
     "InstanceReference",
     "Issuer",
+    "NewBatch",
+    "NewOrder",
     "Order",
+    "OrderDelivery",
+    "OrderDetails",
+    "OrderPage",
+    "OrderQuery",
+    "OrderResult",
+    "OrderState",
     "OwedReport",
     "Part",
     "Patient",
@@ -78,7 +109,9 @@ __all__ = [
     "SpatialRegion",
     "StoredInstance",
     "Study",
+    "StudyOrder",
     "StudyReference",
+    "Submitter",
     "uid_from",
 ]
 

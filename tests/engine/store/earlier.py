@@ -282,8 +282,8 @@ def _since_the_fifth(rows: Rows) -> None:
         for study, state in ((1, "failed"), (2, "receiving"), (3, "held"))
     ] + [
         {"seq": 4, "order_id": f"{4:032d}", "site": "st-marys", "submitter_kind": "client",
-         "submitter": "ris", "batch_id": "b" * 32, "state": "created", "overrides": {"PatientSex": "F"}, "created_at": BEGAN,
-         "updated_at": BEGAN, "accession_number": "ACC-9"}
+         "submitter": "ris", "batch_id": "b" * 32, "state": "created", "created_at": BEGAN,
+         "overrides": {"PatientSex": "F"}, "updated_at": BEGAN, "accession_number": "ACC-9"}
     ]  # fmt: skip
     rows["order_results"] = [
         {"seq": 1, "order_id": f"{1:032d}", "result_id": RESULT, "site": "st-marys", "filed_at": BEGAN + 55}
