@@ -408,3 +408,37 @@ audit_events = Table(
     Column("prev_hash", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
 )
+
+clients = Table(  # programs that get access tokens (`engine.oauth`); a revoked one stays
+    "clients",
+    metadata,
+    Column("client_id", String(64), primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("site", String(64)),  # null: every site
+    Column("scopes", JSON, nullable=False),
+    Column("secret_hash", String(64), nullable=False),  # SHA-256; empty where it signs
+    Column("previous_hash", String(64), nullable=False),  # of the secret before a rotation
+    Column("previous_until", Float, nullable=False),
+    Column("keys", JSON, nullable=False),  # its public keys (RFC 7517), where it signs
+    Column("created_at", Float, nullable=False),
+    Column("created_by", String(128), nullable=False),
+    Column("last_token_at", Float),
+    Column("revoked_at", Float),
+)
+
+client_assertions = Table(  # assertions of clients that were used (RFC 7523 3, jti), until their end
+    "client_assertions",
+    metadata,
+    Column("client_id", ForeignKey("clients.client_id"), primary_key=True),
+    Column("digest", String(64), primary_key=True),  # SHA-256 of the jti
+    Column("until", Float, nullable=False, index=True),
+)
+
+revoked_tokens = Table(  # access tokens that were called back (RFC 7009), until their end
+    "revoked_tokens",
+    metadata,
+    Column("token_id", String(64), primary_key=True),
+    Column("client_id", ForeignKey("clients.client_id"), nullable=False),
+    Column("revoked_at", Float, nullable=False),
+    Column("until", Float, nullable=False, index=True),
+)

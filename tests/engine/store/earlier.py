@@ -61,6 +61,8 @@ def rows_of(revision: str, data: Path) -> Rows:
             artefact["path"] = f"artefacts/{RESULT}/{artefact['name']}"
     if revision >= "0004":
         _since_the_fourth(rows)
+    if revision >= "0006":
+        _since_the_sixth(rows)
     if revision >= "0005":
         _since_the_fifth(rows)
     return rows
@@ -290,3 +292,17 @@ def _since_the_fifth(rows: Rows) -> None:
     ]
     rows["retrievals"] = [{"reader": "ris", "seq": 1, "acknowledged_at": BEGAN + 90}]
     rows["retrieval_marks"] = [{"reader": "ris", "site": "st-marys", "seq": 0}]
+
+
+def _since_the_sixth(rows: Rows) -> None:
+    """Clients of the authorization server, an assertion that was used up, a token that was called back."""
+    rows["clients"] = [
+        {"client_id": "stm-his", "name": "HIS of St. Mary's", "site": "st-marys", "scopes": ["orders:read"],
+         "secret_hash": "a" * 64, "previous_hash": "", "previous_until": 0.0, "keys": [], "created_at": BEGAN,
+         "created_by": "root (uid 0)"}
+    ]  # fmt: skip
+    rows["client_assertions"] = [{"client_id": "stm-his", "digest": "b" * 64, "until": BEGAN + 300}]
+    rows["revoked_tokens"] = [
+        {"token_id": "22222222-2222-4222-8222-222222222222", "client_id": "stm-his", "revoked_at": BEGAN,
+         "until": BEGAN + 3600}
+    ]  # fmt: skip
