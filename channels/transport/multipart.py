@@ -1,7 +1,7 @@
 """Take a multipart body apart while it arrives (RFC 2046 5.1, RFC 2387).
 
 Enter: a Content-Type header, then chunks of any size. Leave: events, in order: a part begins with
-its headers, has bytes, ends. Nothing but the tail that could be a boundary is held back, so
+its headers, has bytes, ends. Nothing but the tail that could be a boundary is held back or copied, so
 memory stays at one chunk however large a part is. A boundary is found wherever a chunk ends.
 """
 
@@ -48,9 +48,9 @@ class PartBegins:
 
 @dataclass(frozen=True, slots=True)
 class PartData:
-    """Some bytes of the current part."""
+    """Some bytes of the current part: a view of the chunk, not a copy."""
 
-    data: bytes
+    data: memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,8 @@ class MultipartParser:
         self._delimiter = b"\r\n--" + encoded
         self._max_header = max_header
         self._max_parts = max_parts
-        self._held = bytearray(b"\r\n")  # as if a line had ended: the first boundary may open the body
+        self._held = b"\r\n"  # as if a line had ended: the first boundary may open the body
+        self._at = 0  # what stands before it is consumed
         self._parts = 0
         self._step = self._preamble
 
@@ -88,7 +89,8 @@ class MultipartParser:
 
         Must be run to its end before the next chunk.
         """
-        self._held += chunk
+        self._held = self._held[self._at :] + chunk if self._at < len(self._held) else chunk
+        self._at = 0
         while True:
             step = self._step
             yield from step()
@@ -100,12 +102,12 @@ class MultipartParser:
         if self._step != self._epilogue:
             raise MalformedMultipart("the body ends without its closing boundary")
 
-    # Each step consumes what it can from `_held` and sets `_step` when another one follows.
+    # Each step consumes what it can of `_held` and sets `_step` when another one follows.
 
     def _preamble(self) -> Iterator[Event]:
         found = self._held.find(self._delimiter)
         if found >= 0:
-            del self._held[: found + len(self._delimiter)]
+            self._at = found + len(self._delimiter)
             self._step = self._after_delimiter
         elif len(self._held) > self._max_header + len(self._delimiter):
             raise MalformedMultipart("the boundary of the Content-Type does not occur in the body")
@@ -113,17 +115,18 @@ class MultipartParser:
 
     def _after_delimiter(self) -> Iterator[Event]:
         """`--` closes the body; otherwise blanks and the end of the line begin a part."""
-        if self._held[:2] == b"--":
+        held, at = self._held, self._at
+        if held.startswith(b"--", at):
             self._step = self._epilogue
             return
-        end = self._held.find(b"\r\n")
-        line = self._held if end < 0 else self._held[:end]
-        if self._held == b"-":
+        if held[at : at + 2] == b"-":
             return
-        if (line.rstrip(b"\r") if end < 0 else line).strip(b" \t") or len(line) > self._max_header:
+        end = held.find(b"\r\n", at)
+        line = held[at:end] if end >= 0 else held[at:].removesuffix(b"\r")
+        if line.strip(b" \t") or len(line) > self._max_header:
             raise MalformedMultipart("a boundary is followed by something else than the end of its line")
         if end >= 0:
-            del self._held[:end]
+            self._at = end
             self._parts += 1
             if self._parts > self._max_parts:
                 raise MalformedMultipart(f"the body has more than {self._max_parts} parts")
@@ -131,48 +134,51 @@ class MultipartParser:
         yield from ()
 
     def _headers(self) -> Iterator[Event]:
-        end = self._held.find(b"\r\n\r\n")
-        if end < 0 or end > self._max_header:
-            if len(self._held) > self._max_header:
+        end = self._held.find(b"\r\n\r\n", self._at)
+        if end < 0 or end - self._at > self._max_header:
+            if len(self._held) - self._at > self._max_header:
                 raise MalformedMultipart(f"the headers of a part have more than {self._max_header} bytes")
             return
-        headers = _parse_headers(bytes(self._held[2:end]))
+        headers = _parse_headers(self._held[self._at + 2 : end])
         # The blank line's own end stays: an empty part is followed by its boundary at once.
-        del self._held[: end + 2]
+        self._at = end + 2
         self._step = self._skip_blank_line
         yield PartBegins(headers)
 
     def _skip_blank_line(self) -> Iterator[Event]:
-        if self._held.startswith(self._delimiter):
-            del self._held[: len(self._delimiter)]
+        if self._held.startswith(self._delimiter, self._at):
+            self._at += len(self._delimiter)
             self._step = self._after_delimiter
             yield PartEnds()
-        elif not self._delimiter.startswith(self._held[: len(self._delimiter)]):
-            del self._held[:2]
+        elif not self._delimiter.startswith(self._held[self._at : self._at + len(self._delimiter)]):
+            self._at += 2
             self._step = self._body
 
     def _body(self) -> Iterator[Event]:
-        found = self._held.find(self._delimiter)
-        ready = found if found >= 0 else len(self._held) - _overlap(self._held, self._delimiter)
-        if ready:
-            data = bytes(self._held[:ready])
-            del self._held[:ready]
-            yield PartData(data)
+        held, at = self._held, self._at
+        found = held.find(self._delimiter, at)
+        ready = found if found >= 0 else max(at, len(held) - _overlap(held, self._delimiter))
+        self._at = ready
+        if ready > at:
+            yield PartData(memoryview(held)[at:ready])
         if found >= 0:
-            del self._held[: len(self._delimiter)]
+            self._at = found + len(self._delimiter)
             self._step = self._after_delimiter
             yield PartEnds()
 
     def _epilogue(self) -> Iterator[Event]:
-        self._held.clear()  # to be ignored (RFC 2046 5.1.1)
+        self._at = len(self._held)  # to be ignored (RFC 2046 5.1.1)
         yield from ()
 
 
-def _overlap(held: bytearray, delimiter: bytes) -> int:
-    """How many bytes at the end of ``held`` could be the beginning of the delimiter."""
-    for size in range(min(len(delimiter) - 1, len(held)), 0, -1):
-        if held.endswith(delimiter[:size]):
-            return size
+def _overlap(held: bytes, delimiter: bytes) -> int:
+    """How many bytes at the end of ``held`` could be the beginning of the delimiter, which begins with CR."""
+    tail = held[1 - len(delimiter) :]
+    start = tail.find(b"\r")
+    while start >= 0:
+        if delimiter.startswith(tail[start:]):
+            return len(tail) - start
+        start = tail.find(b"\r", start + 1)
     return 0
 
 
