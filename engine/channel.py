@@ -26,6 +26,7 @@ from pydantic import Field
 
 from engine.bearer import SCOPES, Grant, NoTokens, TokenRefused, TokenVerifier
 from engine.errors import UnknownPeer
+from engine.in_flight import InFlight, Place
 from engine.listening_sockets import bound
 from engine.model import (
     Acknowledgement,
@@ -77,6 +78,7 @@ __all__ = [
     "Grant",
     "HoldsKeys",
     "HostPort",
+    "InFlight",
     "Inbound",
     "InboundContext",
     "InboundType",
@@ -86,6 +88,7 @@ __all__ = [
     "Landing",
     "Link",
     "Links",
+    "Measures",
     "Mounted",
     "OrderDesk",
     "Outbound",
@@ -93,6 +96,7 @@ __all__ = [
     "OutboundSettings",
     "OutboundType",
     "OwedReport",
+    "Place",
     "Port",
     "Processor",
     "ProcessorContext",
@@ -271,6 +275,18 @@ class Retires(Protocol):
 
 
 @runtime_checkable
+class Measures(Protocol):
+    """A way in that counts what it does."""
+
+    def measured(self) -> Mapping[str, float]:
+        """Samples for `/metrics`, by name with labels; none tells of a patient.
+
+        Called from the event loop at any time; returns at once.
+        """
+        ...
+
+
+@runtime_checkable
 class Mounted(Protocol):
     """A way in that lives in the engine's one ASGI app."""
 
@@ -363,6 +379,10 @@ class InboundContext:
     Where the channel that this one takes the place of still listens, it is a duplicate of that one's socket.
     OSError when the address cannot be bound. Safe in any thread.
     """
+    in_flight: InFlight = field(default_factory=InFlight)
+    """Where a place is taken before a landing, and left once the instance is recorded or discarded."""
+    processes: int = 1
+    """How many processes serve this channel: each keeps its part of what the settings limit."""
     tokens: TokenVerifier = field(default_factory=NoTokens)
     """Who checks access tokens (RFC 6750), where a channel takes them."""
 

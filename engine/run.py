@@ -129,7 +129,7 @@ async def _assembled(
 
     async def metrics() -> dict[str, float]:
         samples = measured(stages.intake, spool, disk, watch, retention) | live.measured()
-        samples |= stages.intake.strangers.measured()
+        samples |= stages.intake.strangers.measured() | stages.ways.measured()
         for one in tunnels:
             samples |= one.measured()
         if watch.available:

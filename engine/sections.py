@@ -159,6 +159,8 @@ class EngineSettings(Settings):
     """The engine's own AE title when it calls a peer."""
     max_instance: Size = 8 * 1024**3
     """The largest instance that is taken in."""
+    max_bytes_in_flight: Size = Field(16 * 1024**3, ge=1 << 20)
+    """Bytes landed and not yet recorded, of all ways in, above which no further instance may begin."""
     min_free: Size = 1024**3
     """Free disk space below which nothing new is taken in."""
     reserve: Size = 64 * 1024**2

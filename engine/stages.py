@@ -23,6 +23,7 @@ from engine.directory import Directory
 from engine.dispatch import Dispatch
 from engine.enrolment import EnrolmentDoor
 from engine.fitting import Fitter, Fitting
+from engine.in_flight import InFlight
 from engine.intake import DurableIntake
 from engine.processing import Processing
 from engine.retention import Retention
@@ -72,7 +73,8 @@ class Stages:
             lease=lease,
         )
         links, self._doors = _artefact_links(ground)
-        self.ways = WaysIn(self.intake, self.directory, ground.settings.max_instance)
+        in_flight = InFlight(ground.settings.max_bytes_in_flight)
+        self.ways = WaysIn(self.intake, self.directory, ground.settings.max_instance, in_flight)
         self._fitter = Fitter(self.ways, data, links)
         self.fitting = self._fitter.build(table)
         self.decider = Decider(database, ground.spool, clock, table, on_decided=self._decided)

@@ -11,13 +11,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.routing import BaseRoute
 
-from engine.channel import Inbound, InboundContext, InboundType, Intake, Mounted, Retires, SiteDirectory
+from engine.channel import (
+    Inbound,
+    InboundContext,
+    InboundType,
+    InFlight,
+    Intake,
+    Measures,
+    Mounted,
+    Retires,
+    SiteDirectory,
+)
 from engine.errors import ConfigurationError
 from engine.listening_sockets import ListeningSockets
 from engine.table import Declared
@@ -48,10 +59,13 @@ class Way:
 class WaysIn:
     """Opens, exchanges and closes them; lives on the event loop."""
 
-    def __init__(self, intake: Intake, sites: SiteDirectory, max_instance: int) -> None:
+    def __init__(
+        self, intake: Intake, sites: SiteDirectory, max_instance: int, in_flight: InFlight | None = None
+    ) -> None:
         self._intake = intake
         self._sites = sites
         self._max_instance = max_instance
+        self._in_flight = in_flight or InFlight()
         self._sockets = ListeningSockets()
         self._ways: Mapping[str, Way] = {}
         self._leaving: dict[asyncio.Task[None], Way] = {}
@@ -65,7 +79,9 @@ class WaysIn:
         return way if way is not None and way.is_of(declared) else None
 
     def _built(self, declared: Declared[InboundType]) -> Way:
-        lent = InboundContext(declared.name, self._sites, self._max_instance, self._sockets.bind)
+        lent = InboundContext(
+            declared.name, self._sites, self._max_instance, self._sockets.bind, in_flight=self._in_flight
+        )
         channel = declared.type.build(declared.settings, lent)
         routes = list(channel.routes(self._intake)) if isinstance(channel, Mounted) else []
         return Way(declared, channel, routes)
@@ -90,6 +106,14 @@ class WaysIn:
             await _closed(opened)
             raise
         self._take(wanted)
+
+    def measured(self) -> dict[str, float]:
+        """Samples for `/metrics`: bytes in flight, and what each channel counts; a retiring one counts in."""
+        samples = Counter(self._in_flight.measured())
+        for way in (*self._ways.values(), *self._leaving.values()):
+            if isinstance(way.channel, Measures):
+                samples.update(way.channel.measured())
+        return dict(samples)
 
     def _take(self, wanted: Mapping[str, Way]) -> None:
         gone = [way for name, way in self._ways.items() if wanted.get(name) is not way]

@@ -23,6 +23,7 @@ from pydicom.uid import UID
 
 from channels.inbound.commitment import Commitment
 from channels.inbound.commitment_reports import CommitmentReports, CommitmentSettings
+from channels.inbound.places import Places
 from channels.transport.commitment_data_set import PUSH_MODEL
 from channels.transport.dimse_acceptor import Acceptor
 from channels.transport.dimse_command import Command
@@ -38,7 +39,9 @@ from engine.channel import (
     InboundType,
     Intake,
     Landing,
+    Place,
     Settings,
+    Size,
     Tls,
     UnknownPeer,
 )
@@ -76,12 +79,16 @@ class CStoreSettings(Settings):
     """Largest PDU we announce, in bytes; each association holds one in memory."""
     max_associations: int = Field(64, ge=1, le=1000)
     """Associations served at once; one more is rejected as transient."""
+    max_associations_per_site: int | None = Field(None, ge=1, le=1000, examples=[16])
+    """Associations of one site; three quarters of `max_associations` when absent, so that none has all."""
     acse_timeout: Duration = 30.0
     """How long a connection may take to ask for its association."""
     network_timeout: Duration = 300.0
     """How long an association may be silent between two messages."""
     dimse_timeout: Duration = 60.0
     """How long each PDU inside a message may take."""
+    min_rate: Size = 1024
+    """Bytes per second that a message must keep up over each `dimse_timeout`, or it is aborted; 0: any."""
     grace: Duration = 10.0
     """At shutdown, how long a C-STORE under way may take to finish."""
     commitment: CommitmentSettings = CommitmentSettings()
@@ -94,8 +101,12 @@ class CStore:
     def __init__(self, settings: CStoreSettings, context: InboundContext) -> None:
         self.address: tuple[str, int] | None = None
         self._retire: Callable[[], Awaitable[None]] | None = None
+        self._acceptor: Acceptor | None = None
         self._settings = settings
         self._context = context
+        self._places = Places(
+            settings.max_associations, settings.max_associations_per_site, processes=context.processes
+        )
 
     @asynccontextmanager
     async def listening(self, intake: Intake) -> AsyncIterator[None]:
@@ -103,18 +114,19 @@ class CStore:
         settings = self._settings
         host, _, port = settings.listen.rpartition(":")
         reports = CommitmentReports(self._context.name, settings.commitment, intake.commitments)
-        reception = _Reception(settings.ae_title, self._context, intake, reports)
+        reception = _Reception(settings.ae_title, self._context, intake, reports, self._places)
         limits = Limits(
             max_pdu=settings.max_pdu,
-            max_associations=settings.max_associations,
+            max_associations=self._places.total,
             acse_timeout=settings.acse_timeout,
             network_timeout=settings.network_timeout,
             dimse_timeout=settings.dimse_timeout,
             max_drain=self._context.max_instance_bytes,
+            min_rate=settings.min_rate,
         )
         tls = settings.tls.server_context() if settings.tls else None
         bind = partial(self._context.bind, host.strip("[]"), int(port))
-        acceptor = Acceptor(bind, reception, limits, tls)
+        acceptor = self._acceptor = Acceptor(bind, reception, limits, tls)
         try:
             self.address = acceptor.start()
         except OSError as error:
@@ -136,6 +148,16 @@ class CStore:
                     await stopping
                     self.address = self._retire = None
 
+    def measured(self) -> dict[str, float]:
+        """Associations by site, and what was kept within its limits."""
+        named = f'inbound="{self._context.name}"'
+        samples = self._places.measured("pons_associations", named)
+        if self._acceptor is not None:
+            samples[f"pons_connections_without_association{{{named}}}"] = float(self._acceptor.waiting)
+            samples[f"pons_connections_closed_total{{{named}}}"] = float(self._acceptor.closed)
+            samples[f"pons_messages_too_slow_total{{{named}}}"] = float(self._acceptor.too_slow)
+        return samples
+
     async def retire(self) -> None:
         """Accept no association more; returns when every one that is open has ended."""
         if self._retire is not None:
@@ -156,9 +178,15 @@ class _Reception:
     normalized = frozenset({PUSH_MODEL})
 
     def __init__(
-        self, ae_title: str, context: InboundContext, intake: Intake, reports: CommitmentReports
+        self,
+        ae_title: str,
+        context: InboundContext,
+        intake: Intake,
+        reports: CommitmentReports,
+        places: Places,
     ) -> None:
         self._ae_title = ae_title
+        self._places = places
         self._context = context
         self._intake = intake
         self._commitment = Commitment(context.name, intake.commitments, reports, self._run)
@@ -179,6 +207,11 @@ class _Reception:
             return self._refuse(Rejection.CALLED_AE_TITLE, association, "called_ae_title")
         if association.called_ae_title != self._ae_title:
             return self._refuse(Rejection.CALLED_AE_TITLE, association, "called_ae_title")
+        full = self._places.take(site.key)
+        if full is not None:
+            facts = {"inbound": self._context.name, "site": site.key, "reason": full}
+            logger.warning("too many associations", extra={"pons": facts})
+            return Rejection.LOCAL_LIMIT
         session = f"{self._context.name}-{uuid.uuid4().hex}"
         with self._lock:
             self._sessions[association] = site.key, session
@@ -215,8 +248,10 @@ class _Reception:
     ) -> Status:
         """Land one instance and have it accepted."""
         landing: Landing | None = None
+        place: Place | None = None
         try:
-            landing = self._intake.land()
+            place = self._context.in_flight.take(self._sessions[association][0])
+            landing = place.holds(self._intake.land())
             landing.write(
                 encode_file_meta(
                     sop_class_uid=command.sop_class_uid,
@@ -248,6 +283,8 @@ class _Reception:
         finally:
             if landing is not None:
                 landing.discard()
+            if place is not None:
+                place.leave()
         return Status(0x0000)
 
     def _accept(self, association: Association, command: Command, landing: Landing) -> Receipt:
@@ -295,7 +332,8 @@ class _Reception:
     def ended(self, association: Association) -> None:
         """The association is over: its studies may become stable."""
         with self._lock:
-            _, session = self._sessions.pop(association)
+            site, session = self._sessions.pop(association)
+        self._places.leave(site)
         self._intake.leave(session)
 
 

@@ -1,7 +1,9 @@
 """Listen for DICOM associations and give each its thread (PS3.8 9.1).
 
-Enter: TCP connections. Leave: a started `Association` for each, as long as there are not too many; how many
-are admitted is counted here. A listener can rest (nobody new) and stop (everybody out within a grace).
+Enter: TCP connections. Leave: a started `Association` for each. How many may have an association is the
+service's to say; connections that have none are limited here, and the oldest goes when there are too
+many (`dimse_connections`), so that whoever asks gets in. A listener can rest (nobody new) and stop
+(everybody out within a grace).
 """
 
 from __future__ import annotations
@@ -15,12 +17,14 @@ import threading
 import time
 from collections.abc import Callable
 
+from channels.transport.dimse_connections import Connections
 from channels.transport.dimse_pdu import LINGER
 from channels.transport.dimse_scp import Association, Limits, Service
 
 logger = logging.getLogger("pons.dimse")
 
-_NEGOTIATING = 64  # connections that may be open beyond the associations allowed
+_NEGOTIATING = 64  # connections that may be open without an association, half of them from one address
+_TELL_EVERY = 10.0  # seconds between two log lines about connections that had to go
 
 
 class Acceptor:
@@ -46,7 +50,10 @@ class Acceptor:
         self._on_empty: Callable[[], object] = lambda: None
         self._lock = threading.Lock()
         self._open: set[Association] = set()
-        self._admitted = 0
+        self._without: Connections[Association] = Connections(_NEGOTIATING)
+        self._closed = self._too_slow = 0
+        self._told = 0  # of those that were closed, and when
+        self._told_at = -_TELL_EVERY
 
     def start(self) -> tuple[str, int]:
         """Bind and accept; returns address and port. OSError when the address cannot be bound."""
@@ -120,33 +127,74 @@ class Acceptor:
                 time.sleep(0.05)
                 continue
             with self._lock:
-                full = len(self._open) >= self.limits.max_associations + _NEGOTIATING
+                full = len(self._open) >= self.limits.max_associations + 2 * _NEGOTIATING
                 if not full:
                     association = Association(self, connection, address[0])
                     self._open.add(association)
-            if full:
+            if full:  # those that had to go take their time
                 connection.close()
                 logger.warning("connection refused: too many", extra={"pons": {"remote_address": address[0]}})
-            else:
+                continue
+            gone = self._without_association(association)
+            try:
                 association.start()
+            except RuntimeError:  # the system gives us no thread more
+                logger.warning("connection not accepted", extra={"pons": {"reason": "no thread is left"}})
+                self.forget(association)
+                connection.close()
+            if gone is not None:
+                gone.join(LINGER)  # so that there are never many more threads than connections allowed
 
-    def admitted(self) -> bool:
-        """Count an association in, unless there are enough."""
-        with self._lock:
-            if self._admitted >= self.limits.max_associations:
-                return False
-            self._admitted += 1
-            return True
+    @property
+    def waiting(self) -> int:
+        """Connections that have no association at this moment."""
+        return len(self._without)
 
-    def dismissed(self) -> None:
-        """Count an association out."""
+    @property
+    def closed(self) -> int:
+        """Connections that were closed to make room for others."""
+        return self._closed
+
+    @property
+    def too_slow(self) -> int:
+        """Messages that were aborted since they came more slowly than `Limits.min_rate`."""
+        return self._too_slow
+
+    def admitted(self, association: Association) -> None:
+        """The connection has an association from now on."""
         with self._lock:
-            self._admitted -= 1
+            self._without.discard(association)
+
+    def dismissed(self, association: Association) -> None:
+        """Its association is over; the connection is open until the peer has heard so."""
+        self._without_association(association)
+
+    def _without_association(self, association: Association) -> Association | None:
+        """Count a connection that has none; returns another that has been cut off for it, if there is one."""
+        with self._lock:
+            if association not in self._open:  # over already
+                return None
+            gone = self._without.add(association, association.remote_address)
+            if gone is None:
+                return None
+            self._closed += 1
+            now = time.monotonic()
+            since = self._closed - self._told
+            is_told = now - self._told_at >= _TELL_EVERY  # a flood must not fill the log as well
+            if is_told:
+                self._told, self._told_at = self._closed, now
+        gone.cut()
+        if is_told:
+            facts = {"remote_address": gone.remote_address, "closed": since}
+            logger.warning("connections closed that asked for no association", extra={"pons": facts})
+        return gone
 
     def forget(self, association: Association) -> None:
         """The association's thread is about to end."""
         with self._lock:
             self._open.discard(association)
+            self._without.discard(association)
+            self._too_slow += association.too_slow
             emptied = not self._open
         if emptied and self._resting:
             self._on_empty()

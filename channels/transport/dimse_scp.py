@@ -20,6 +20,7 @@ import select
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
@@ -32,10 +33,12 @@ from channels.transport.dimse_pdu import (
     INVALID_PARAMETER,
     UNEXPECTED_PDU,
     AssociationLost,
+    DataValue,
     PduSocket,
     ProtocolError,
     Released,
 )
+from channels.transport.pace import Pace
 
 logger = logging.getLogger("pons.dimse")
 
@@ -54,11 +57,12 @@ class Limits:
     """What one listener grants; times in seconds, sizes in bytes."""
 
     max_pdu: int
-    max_associations: int
+    max_associations: int  # it is the service that turns away one too many
     acse_timeout: float  # for the TLS handshake, and for the association request
     network_timeout: float  # of silence between two messages
     dimse_timeout: float  # for each PDU inside a message, to come or to go
     max_drain: int  # of a refused data set that is read on, so that the peer hears why
+    min_rate: int = 0  # bytes a second of a message that is under way, over each ``dimse_timeout`` of waiting
     max_information: int = 1 << 24  # of the data set of an N-ACTION or N-EVENT-REPORT, held in memory
     courtesy: float = 0.5  # before we report an event: a peer that hangs up after its answer is let go
 
@@ -76,7 +80,7 @@ class Service(Protocol):
     """The user of associations; called from the association's own thread."""
 
     def admit(self, association: Association) -> Rejection | None:
-        """Judge a request by address and AE titles; None admits it."""
+        """Judge a request by address, AE titles and what is open already; None admits it."""
         ...
 
     @property
@@ -118,12 +122,12 @@ class Listener(Protocol):
     wake: int
     """A descriptor that becomes readable when the listener stops."""
 
-    def admitted(self) -> bool:
-        """Count an association in, unless there are enough."""
+    def admitted(self, association: Association) -> None:
+        """The connection has an association from now on."""
         ...
 
-    def dismissed(self) -> None:
-        """Count an association out."""
+    def dismissed(self, association: Association) -> None:
+        """Its association is over; the connection is open until the peer has heard so."""
         ...
 
     def forget(self, association: Association) -> None:
@@ -143,6 +147,10 @@ class Association(threading.Thread):
         self._service = listener.service
         self._limits = listener.limits
         self._pdus = PduSocket(connection, listener.limits.max_pdu, listener.limits.dimse_timeout)
+        self._pace = Pace(listener.limits.min_rate, listener.limits.dimse_timeout)
+        self.too_slow = False
+        """Whether its last message was aborted for its pace."""
+        self._cut_off = False
         self._contexts: dict[int, Context] = {}
         self._peer_max_pdu = 0
         self.reports = EventReports(self._pdus, listener.limits.courtesy)
@@ -155,7 +163,8 @@ class Association(threading.Thread):
             self._log(logging.WARNING, "association aborted", reason=str(error))
             self._pdus.send_last(error.encode())
         except (AssociationLost, OSError) as error:  # OSError: the TLS handshake
-            self._log(logging.WARNING, "association lost", reason=str(error) or type(error).__name__)
+            reason = "cut off" if self._cut_off else str(error) or type(error).__name__
+            self._log(logging.WARNING, "association lost", reason=reason)
         except Exception as error:
             logger.exception("defect: association aborted")
             self._pdus.send_last(ProtocolError(type(error).__name__).encode())
@@ -165,6 +174,7 @@ class Association(threading.Thread):
 
     def cut(self) -> None:
         """End the connection, from another thread."""
+        self._cut_off = True
         self._pdus.cut()
 
     def _live(self) -> None:
@@ -177,13 +187,8 @@ class Association(threading.Thread):
         self.calling_ae_title, self.called_ae_title = request.calling_ae_title, request.called_ae_title
         self._peer_max_pdu = request.max_pdu
         rejection = request.unacceptable
-        if rejection is None and not self._listener.admitted():
-            rejection = Rejection.LOCAL_LIMIT
-        elif rejection is None:
-            try:
-                rejection = self._serve_admitted(request)
-            finally:  # before the peer is answered: it may come back at once
-                self._listener.dismissed()
+        if rejection is None:
+            rejection = self._serve_admitted(request)
         if rejection is None:
             self._log(logging.INFO, "association released")
             self._pdus.release()
@@ -196,6 +201,7 @@ class Association(threading.Thread):
         rejection = self._service.admit(self)
         if rejection is not None:
             return rejection
+        self._listener.admitted(self)
         try:
             self._contexts, answer = request.accept(
                 self._is_served, self._limits.max_pdu, self._service.normalized
@@ -205,9 +211,10 @@ class Association(threading.Thread):
             self._serve()
         except Released:
             return None
-        finally:
+        finally:  # before the peer is answered: it may come back at once
             self.reports.end()
             self._service.ended(self)
+            self._listener.dismissed(self)
 
     def _is_served(self, abstract_syntax: str) -> bool:
         return (
@@ -307,7 +314,7 @@ class Association(threading.Thread):
     def _read_command(self) -> tuple[int, Command]:
         collected = b""
         while True:
-            value = self._pdus.read_value(between_messages=not collected)
+            value = self._read_value(between_messages=not collected)
             if not value.is_command:
                 raise ProtocolError("a data set without a command", UNEXPECTED_PDU)
             collected += value.data
@@ -320,11 +327,22 @@ class Association(threading.Thread):
         except ValueError as error:
             raise ProtocolError(str(error), INVALID_PARAMETER) from None
 
+    def _read_value(self, *, between_messages: bool = False) -> DataValue:
+        """The next data value, from a peer that keeps up its pace."""
+        if between_messages:
+            self._pace.restart()
+        began = time.monotonic()
+        value = self._pdus.read_value(between_messages=between_messages)
+        if self._pace.is_too_slow(time.monotonic() - began, len(value.data)):
+            self.too_slow = True
+            raise ProtocolError(f"slower than {self._limits.min_rate} bytes a second inside a message")
+        return value
+
     def fragments(self, context_id: int) -> Iterator[memoryview]:
         """The data set of the message under way, piece by piece as the socket gives it."""
         last = False
         while not last:
-            value = self._pdus.read_value()
+            value = self._read_value()
             if value.is_command or value.context_id != context_id:
                 raise ProtocolError("another message inside a data set", UNEXPECTED_PDU)
             last = value.is_last
