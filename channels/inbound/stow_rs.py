@@ -13,6 +13,7 @@ import re
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import Field
 from starlette.requests import ClientDisconnect, Request
@@ -20,9 +21,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from channels.inbound import stow_response
+from channels.inbound.places import Places
 from channels.inbound.stow_response import Failed, Outcome, Stored
-from channels.inbound.stow_transaction import Transaction
+from channels.inbound.stow_transaction import THREADS, Transaction
 from channels.transport.multipart import MalformedMultipart, MediaType, MultipartParser
+from channels.transport.pace import Pace
 from engine.channel import Duration, InboundContext, InboundType, Intake, Settings, Size, UnknownPeer
 
 logger = logging.getLogger("pons.stow_rs")
@@ -32,6 +35,7 @@ _DRAIN = (
     64 << 20
 )  # bytes (in 2 s at most) of a refused body read on, so that the client gets to read our answer
 _RETRY_AFTER = "30"  # seconds
+_BUSY = 503
 
 
 class StowRsSettings(Settings):
@@ -41,6 +45,10 @@ class StowRsSettings(Settings):
     """Where the service is mounted; instances are posted to `studies` below it."""
     site: str | None = Field(None, examples=["harbour"])
     """Key of the only site that may use this path; any site of the table when absent."""
+    max_requests: int = Field(64, ge=1, le=1000)
+    """Requests served at once; one more is answered with 503 and Retry-After."""
+    max_requests_per_site: int | None = Field(None, ge=1, le=1000, examples=[16])
+    """Requests of one site; three quarters of `max_requests` when absent, so that none has all."""
     max_request: Size = 64 << 30
     """Largest request body, in bytes; one instance is limited by the engine's own setting."""
     max_parts: int = Field(20_000, ge=1)
@@ -50,7 +58,7 @@ class StowRsSettings(Settings):
     receive_timeout: Duration = 60.0
     """How long the client may be silent inside a request."""
     min_rate: Size = 1024
-    """Bytes per second that a client must keep up on average after that time."""
+    """Bytes per second that a client must keep up over each `receive_timeout` of waiting for it; 0: any."""
 
 
 class StowRs:
@@ -59,6 +67,16 @@ class StowRs:
     def __init__(self, settings: StowRsSettings, context: InboundContext) -> None:
         self._settings = settings
         self._context = context
+        self._places = Places(settings.max_requests, settings.max_requests_per_site)
+        self._too_slow = 0
+        self._threads = ThreadPoolExecutor(THREADS, "pons-stow")  # its threads end with the channel
+
+    def measured(self) -> dict[str, float]:
+        """Requests by site, and what was kept within its limits."""
+        named = f'inbound="{self._context.name}"'
+        samples = self._places.measured("pons_requests", named)
+        samples[f"pons_requests_too_slow_total{{{named}}}"] = float(self._too_slow)
+        return samples
 
     def routes(self, intake: Intake) -> Sequence[BaseRoute]:
         """Both resources of the store transaction."""
@@ -81,11 +99,14 @@ class StowRs:
                 "request refused",
                 extra={"pons": {"inbound": self._context.name, "status": error.status, "reason": str(error)}},
             )
-            answer = PlainTextResponse(f"{error}\n", error.status)
+            self._too_slow += isinstance(error, _TooSlow)
+            headers = {"Retry-After": _RETRY_AFTER} if error.status == _BUSY else {}
+            answer = PlainTextResponse(f"{error}\n", error.status, headers)
         except ClientDisconnect:
             logger.warning("client went away", extra={"pons": {"inbound": self._context.name}})
             return Response(status_code=400)  # for nobody
-        await body.drain()
+        if not body.is_awaited:
+            await body.drain()
         return answer
 
     async def _transact(self, request: Request, body: _Body, intake: Intake) -> Response:
@@ -101,14 +122,18 @@ class StowRs:
         length = request.headers.get("content-length", "")
         if length.isdigit() and int(length) > self._settings.max_request:
             raise _HttpError(413, f"a request may have {self._settings.max_request} bytes")
+        full = self._places.take(site)
+        if full is not None:
+            raise _HttpError(_BUSY, f"too many requests: {full}; try again later")
         session = f"{self._context.name}-{uuid.uuid4().hex}"
-        transaction = Transaction(self._context.name, intake, site, address, session, study)
+        transaction = Transaction(self._context, intake, self._threads, site, address, session, study)
         try:
             await transaction.receive(body, parser)
         except MalformedMultipart as error:
             kept = sum(isinstance(outcome, Stored) for outcome in transaction.outcomes)
             raise _HttpError(400, f"{error}; {kept} instances before that are stored") from None
         finally:
+            self._places.leave(site)
             intake.leave(session)
         return self._answer(transaction.outcomes, media_type)
 
@@ -151,7 +176,7 @@ class StowRs:
         if not outcomes:
             raise _HttpError(status, "the request holds no instance")
         failures = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
-        headers = {"Retry-After": _RETRY_AFTER} if status in (503, 507) else {}
+        headers = {"Retry-After": _RETRY_AFTER} if status in (_BUSY, 507) else {}
         if failures:  # what the codes of the document cannot say (RFC 7234 5.5, PS3.18 10.5.3)
             headers["Warning"] = '299 pons "{}"'.format(failures[0].message.replace('"', "'"))
         logger.info(
@@ -177,32 +202,46 @@ class _HttpError(Exception):
         self.status = status
 
 
+class _TooSlow(_HttpError):
+    """The client is silent, or too slow."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(408, message)
+
+
 class _Body:
     """The request body in chunks, within its limits of size and time."""
 
     def __init__(self, request: Request, settings: StowRsSettings) -> None:
         self._chunks = request.stream()
+        self._waits = request.headers.get("expect", "").lower() == "100-continue"
         self._settings = settings
         self._size = 0
-        self._waited = 0.0  # seconds spent waiting for the client, not for our own disk
+        self._begun = False
+        self._pace = Pace(settings.min_rate, settings.receive_timeout)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the client sends nothing before it hears from us (RFC 9110 10.1.1)."""
+        return self._waits and not self._begun
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         settings = self._settings
+        self._begun = True
         while True:
             began = time.monotonic()
             try:
                 async with asyncio.timeout(settings.receive_timeout):
                     chunk = await anext(self._chunks, None)
             except TimeoutError:
-                raise _HttpError(408, f"silent for {settings.receive_timeout:g} s inside a request") from None
+                raise _TooSlow(f"silent for {settings.receive_timeout:g} s inside a request") from None
             if chunk is None:
                 return
-            self._waited += time.monotonic() - began
             self._size += len(chunk)
             if self._size > settings.max_request:
                 raise _HttpError(413, f"a request may have {settings.max_request} bytes")
-            if self._waited > settings.receive_timeout + self._size / max(1, settings.min_rate):
-                raise _HttpError(408, f"slower than {settings.min_rate} bytes per second")
+            if self._pace.is_too_slow(time.monotonic() - began, len(chunk)):
+                raise _TooSlow(f"slower than {settings.min_rate} bytes per second")
             yield chunk
 
     async def drain(self) -> None:

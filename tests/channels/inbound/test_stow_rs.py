@@ -17,7 +17,7 @@ from dicomweb_client import DICOMwebClient
 from pydicom.dataset import Dataset
 
 from channels.inbound.stow_transaction import REASON
-from engine.channel import Landing
+from engine.channel import Landing, Wait
 from engine.errors import RejectedReason
 from engine.model import Arrival, Receipt
 from tests.peers.part10 import data_set_bytes
@@ -421,7 +421,7 @@ class FailingIntake:
     def _fail(self, *_: object) -> None:
         raise OSError(5, "Input/output error on Doe^Jane")
 
-    async def accept(self, arrival: Arrival) -> Receipt:
+    def accept_now(self, arrival: Arrival, wait: Wait) -> Receipt:
         raise RuntimeError("Doe^Jane broke the database")
 
     def leave(self, session: str) -> None:
