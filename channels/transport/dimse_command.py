@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 C_STORE_RQ, C_ECHO_RQ, C_CANCEL_RQ = 0x0001, 0x0030, 0x0FFF
 N_EVENT_REPORT_RQ, N_ACTION_RQ = 0x0100, 0x0130
@@ -22,11 +23,12 @@ _DATA_SET_TYPE = 0x0800
 _STATUS, _ERROR_COMMENT = 0x0900, 0x0902
 _AFFECTED_SOP_INSTANCE_UID, _REQUESTED_SOP_INSTANCE_UID = 0x1000, 0x1001
 _EVENT_TYPE_ID, _ACTION_TYPE_ID = 0x1002, 0x1008
+_HEAD = struct.Struct("<HHI")  # of an element: group, element, length
+_US = struct.Struct("<HHIH")  # an element with a number
 _TYPE_ID = {N_EVENT_REPORT_RQ: _EVENT_TYPE_ID, N_ACTION_RQ: _ACTION_TYPE_ID}
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(NamedTuple):
     """A request as it came, or a response; absent UIDs are empty."""
 
     field: int
@@ -42,16 +44,16 @@ class Command:
 def decode(data: bytes) -> Command:
     """Read a command set; ValueError when it is none."""
     elements: dict[int, bytes] = {}
-    offset = 0
-    while offset < len(data):
-        if offset + 8 > len(data):
+    offset, end = 0, len(data)
+    while offset < end:
+        start = offset + 8
+        if start > end:
             raise ValueError("the command set ends inside an element")
-        group, element, length = struct.unpack_from("<HHI", data, offset)
-        offset += 8
-        if group != 0 or offset + length > len(data):
+        group, element, length = _HEAD.unpack_from(data, offset)
+        offset = start + length
+        if group != 0 or offset > end:
             raise ValueError("the command set is malformed")
-        elements[element] = data[offset : offset + length]
-        offset += length
+        elements[element] = data[start:offset]
     field = _number(elements, _COMMAND_FIELD)
     is_response = bool(field & RESPONSE)
     type_id = _TYPE_ID.get(field, 0)
@@ -84,22 +86,50 @@ def encode_event_report(message_id: int, sop_class_uid: str, sop_instance_uid: s
 
 def encode_response(request: Command, status: int, comment: str = "") -> bytes:
     """The response to a request, without data set; ``comment`` is cut to the 64 characters of an LO."""
-    return _encode(
+    instance = _even(request.sop_instance_uid, b"\0")
+    body = b"".join(
+        (
+            _whose(request.sop_class_uid, request.field),
+            _US.pack(0, _MESSAGE_ID_RESPONDED_TO, 2, request.message_id),
+            _outcome(status, comment),
+            _HEAD.pack(0, _AFFECTED_SOP_INSTANCE_UID, len(instance)) if instance else b"",
+            instance,
+        )
+    )
+    return _HEAD.pack(0, _GROUP_LENGTH, 4) + struct.pack("<I", len(body)) + body
+
+
+@lru_cache(maxsize=256)
+def _whose(sop_class_uid: str, field: int) -> bytes:
+    """The elements before the message's number: the same for all that an association carries."""
+    return _elements(
         [
-            (_AFFECTED_SOP_CLASS_UID, _even(request.sop_class_uid, b"\0")),
-            (_COMMAND_FIELD, struct.pack("<H", request.field | RESPONSE)),
-            (_MESSAGE_ID_RESPONDED_TO, struct.pack("<H", request.message_id)),
+            (_AFFECTED_SOP_CLASS_UID, _even(sop_class_uid, b"\0")),
+            (_COMMAND_FIELD, struct.pack("<H", field | RESPONSE)),
+        ]
+    )
+
+
+@lru_cache(maxsize=256)
+def _outcome(status: int, comment: str) -> bytes:
+    """Those after it, up to the instance."""
+    return _elements(
+        [
             (_DATA_SET_TYPE, struct.pack("<H", NO_DATA_SET)),
             (_STATUS, struct.pack("<H", status)),
             (_ERROR_COMMENT, _even(comment.replace("\\", "/")[:64], b" ")),
-            (_AFFECTED_SOP_INSTANCE_UID, _even(request.sop_instance_uid, b"\0")),
         ]
     )
 
 
 def _encode(elements: Sequence[tuple[int, bytes]]) -> bytes:
-    body = b"".join(struct.pack("<HHI", 0, tag, len(value)) + value for tag, value in elements if value)
-    return struct.pack("<HHII", 0, _GROUP_LENGTH, 4, len(body)) + body
+    body = _elements(elements)
+    return _HEAD.pack(0, _GROUP_LENGTH, 4) + struct.pack("<I", len(body)) + body
+
+
+def _elements(elements: Sequence[tuple[int, bytes]]) -> bytes:
+    """Those that have a value."""
+    return b"".join(_HEAD.pack(0, tag, len(value)) + value for tag, value in elements if value)
 
 
 def _number(elements: dict[int, bytes], element: int) -> int:
@@ -110,7 +140,8 @@ def _number(elements: dict[int, bytes], element: int) -> int:
 
 
 def _uid(elements: dict[int, bytes], element: int) -> str:
-    return elements.get(element, b"").decode("ascii", "replace").strip(" \0")
+    raw = elements.get(element)
+    return raw.decode("ascii", "replace").strip(" \0") if raw else ""
 
 
 def _even(text: str, padding: bytes) -> bytes:

@@ -7,9 +7,11 @@ Enter: what an association knows of an instance, or the first bytes of a file. L
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 
 from engine.model import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
+_START = b"\0" * 128 + b"DICM" + struct.pack("<HH2sH", 2, 0, b"UL", 4)  # its value is the length of the rest
 HEAD = 4096  # bytes; file meta without private information is far shorter
 
 
@@ -22,11 +24,26 @@ def encode_file_meta(
     called_ae_title: str,
 ) -> bytes:
     """What stands before a data set received by C-STORE to make it a file."""
-    elements = b"".join(
+    before = _before(sop_class_uid)
+    instance = _element(0x0003, b"UI", sop_instance_uid, b"\0")
+    after = _after(transfer_syntax_uid, calling_ae_title, called_ae_title)
+    length = len(before) + len(instance) + len(after)
+    return b"".join((_START, length.to_bytes(4, "little"), before, instance, after))
+
+
+# What stands before and after the instance's UID is the same for most that an association carries.
+
+
+@lru_cache(maxsize=256)
+def _before(sop_class_uid: str) -> bytes:
+    version = struct.pack("<HH2s2xI", 0x0002, 0x0001, b"OB", 2) + b"\x00\x01"
+    return version + _element(0x0002, b"UI", sop_class_uid, b"\0")
+
+
+@lru_cache(maxsize=256)
+def _after(transfer_syntax_uid: str, calling_ae_title: str, called_ae_title: str) -> bytes:
+    return b"".join(
         (
-            struct.pack("<HH2s2xI", 0x0002, 0x0001, b"OB", 2) + b"\x00\x01",
-            _element(0x0002, b"UI", sop_class_uid, b"\0"),
-            _element(0x0003, b"UI", sop_instance_uid, b"\0"),
             _element(0x0010, b"UI", transfer_syntax_uid, b"\0"),
             _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID, b"\0"),
             _element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME, b" "),
@@ -35,7 +52,6 @@ def encode_file_meta(
             _element(0x0018, b"AE", called_ae_title, b" "),
         )
     )
-    return b"\0" * 128 + b"DICM" + struct.pack("<HH2sHI", 2, 0, b"UL", 4, len(elements)) + elements
 
 
 def _element(element: int, vr: bytes, text: str, padding: bytes) -> bytes:
