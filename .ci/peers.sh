@@ -37,6 +37,7 @@ needs nftables nft
 needs iproute2 ip
 needs iputils-ping ping
 needs tcpdump tcpdump
+needs strace strace
 needs curl curl
 needs systemd systemd-analyze
 needs nodejs node

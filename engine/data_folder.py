@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from engine.errors import ConfigurationError
+from engine.spool import fsync_folder
 
 LOOK = 0.05  # seconds between two looks at a lock that another start-up holds
 PATIENCE = 600.0  # seconds that another start-up may take: it may be migrating a large database
@@ -37,6 +38,14 @@ class Tenancy:
             # Not atomic, and need not be: nobody asks for this lock without holding `start.lock`.
             fcntl.flock(self._lock, fcntl.LOCK_SH)
         fcntl.flock(self._start, fcntl.LOCK_UN)
+
+
+def make_data_folder(data: Path) -> None:
+    """Make the folder where it is missing, its name as durable as what will lie in it."""
+    made = [folder for folder in (data, *data.parents) if not folder.exists()]
+    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for folder in made:
+        fsync_folder(folder.parent)
 
 
 @contextlib.asynccontextmanager

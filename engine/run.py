@@ -23,7 +23,7 @@ from starlette.types import ASGIApp
 
 from engine.clock import Clock
 from engine.config import Table
-from engine.data_folder import Tenancy, tenancy
+from engine.data_folder import Tenancy, make_data_folder, tenancy
 from engine.disk import Disk
 from engine.dispatch import Dispatch
 from engine.doors import opened
@@ -83,7 +83,7 @@ async def running(
     # Names are looked up in these threads, too: one that nobody answers for must not keep others waiting.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(WORKERS, "pons-work"))
     data = table.engine.data.absolute()
-    data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_data_folder(data)
     reserve = reserve_of(data, table)
     url = locate(table.engine)
     node = f"{os.uname().nodename}-{os.getpid()}-{uuid.uuid4().hex[:6]}"

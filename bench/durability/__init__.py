@@ -1,0 +1,1 @@
+"""What is synced before an instance is acknowledged; run as `python -m bench.durability`."""
