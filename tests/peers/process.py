@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,8 +20,13 @@ import pytest
 
 
 def binary(name: str, package: str) -> str:
-    """Path of an installed program; the test fails and names the package when it is missing."""
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+    """Path of an installed program; the test fails and names the package when it is missing.
+
+    Programs of our own environment are passed over: pynetdicom has a `storescu`, too.
+    """
+    ours = Path(sys.executable).parent.resolve()
+    folders = [one for one in os.get_exec_path() if Path(one).resolve() != ours]
+    found = shutil.which(name, path=os.pathsep.join([*folders, "/usr/sbin", "/usr/local/sbin"]))
     if found is None:
         pytest.fail(f"{name} is not installed: install the package {package}")
     return found
