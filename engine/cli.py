@@ -34,6 +34,7 @@ COMMANDS = {
     "audit": ("audit",),
     "retention": ("retention",),
     "backup": ("backup", "restore"),
+    "client": ("client",),
     "site": ("site",),
     "tunnel": ("tunnel",),
 }

@@ -30,6 +30,10 @@ class Directory(SiteDirectory):
         """The site with this key; KeyError when there is none."""
         return self._known.sites[key]
 
+    def knows(self, key: str) -> bool:
+        """Whether there is a site with this key."""
+        return key in self._known.sites
+
     def identify(self, address: str, calling_ae_title: str | None = None) -> Site:
         """The one site this peer can be; UnknownPeer says which fact did not match."""
         here = self._known.at(address)

@@ -12,11 +12,11 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 
 from engine.artefact_links import ArtefactDoor, ArtefactLinks, installed_exports, signing_key
 from engine.assembly import Assembly, Quiet
-from engine.channel import Links, no_links
+from engine.channel import Links, TokenVerifier, no_links
 from engine.clock import Clock
 from engine.decide import Decider
 from engine.directory import Directory
@@ -25,6 +25,10 @@ from engine.enrolment import EnrolmentDoor
 from engine.fitting import Fitter, Fitting
 from engine.in_flight import InFlight
 from engine.intake import DurableIntake
+from engine.oauth.key_store import key_store
+from engine.oauth.server import AuthorizationServer
+from engine.oauth.verifier import Verifier
+from engine.oauth_section import issuer_of
 from engine.processing import Processing
 from engine.retention import Retention
 from engine.sections import EngineSettings
@@ -73,8 +77,11 @@ class Stages:
             lease=lease,
         )
         links, self._doors = _artefact_links(ground)
+        tokens, token_routes = _oauth(ground, table, self.intake, self.directory)
+        self._doors += token_routes
         in_flight = InFlight(ground.settings.max_bytes_in_flight)
-        self.ways = WaysIn(self.intake, self.directory, ground.settings.max_instance, in_flight)
+        max_instance = ground.settings.max_instance
+        self.ways = WaysIn(self.intake, self.directory, max_instance, in_flight, tokens)
         self._fitter = Fitter(self.ways, data, links)
         self.fitting = self._fitter.build(table)
         self.decider = Decider(database, ground.spool, clock, table, on_decided=self._decided)
@@ -151,3 +158,17 @@ def _artefact_links(ground: Ground) -> tuple[Links, list[BaseRoute]]:
     key, exports = signing_key(ground.data), installed_exports()
     door = ArtefactDoor(ground.database, ground.clock, ground.data, key, exports)
     return ArtefactLinks(ground.settings.public_url, key, exports).links, [door.route()]
+
+
+def _oauth(
+    ground: Ground, table: Table, intake: DurableIntake, directory: Directory
+) -> tuple[TokenVerifier, list[Route]]:
+    """Who checks access tokens, and where they are given out."""
+    settings, database, clock = table.oauth, ground.database, ground.clock
+    issuer = issuer_of(settings, ground.settings.public_url, ground.settings.http)
+    keys = key_store(settings, ground.data, clock.now())
+    keys.ring()  # what cannot be used keeps the engine from starting, and not a client from its token
+    server = AuthorizationServer(
+        issuer, settings.token_life, keys, database, clock, intake.strangers, directory.knows
+    )
+    return Verifier(issuer, keys, database, clock, directory.knows), server.routes()

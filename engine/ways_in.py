@@ -18,6 +18,7 @@ from typing import Any
 
 from starlette.routing import BaseRoute
 
+from engine.bearer import NoTokens
 from engine.channel import (
     Inbound,
     InboundContext,
@@ -28,6 +29,7 @@ from engine.channel import (
     Mounted,
     Retires,
     SiteDirectory,
+    TokenVerifier,
 )
 from engine.errors import ConfigurationError
 from engine.listening_sockets import ListeningSockets
@@ -60,12 +62,18 @@ class WaysIn:
     """Opens, exchanges and closes them; lives on the event loop."""
 
     def __init__(
-        self, intake: Intake, sites: SiteDirectory, max_instance: int, in_flight: InFlight | None = None
+        self,
+        intake: Intake,
+        sites: SiteDirectory,
+        max_instance: int,
+        in_flight: InFlight | None = None,
+        tokens: TokenVerifier | None = None,
     ) -> None:
         self._intake = intake
         self._sites = sites
         self._max_instance = max_instance
         self._in_flight = in_flight or InFlight()
+        self._tokens = tokens or NoTokens()
         self._sockets = ListeningSockets()
         self._ways: Mapping[str, Way] = {}
         self._leaving: dict[asyncio.Task[None], Way] = {}
@@ -80,7 +88,12 @@ class WaysIn:
 
     def _built(self, declared: Declared[InboundType]) -> Way:
         lent = InboundContext(
-            declared.name, self._sites, self._max_instance, self._sockets.bind, in_flight=self._in_flight
+            declared.name,
+            self._sites,
+            self._max_instance,
+            self._sockets.bind,
+            in_flight=self._in_flight,
+            tokens=self._tokens,
         )
         channel = declared.type.build(declared.settings, lent)
         routes = list(channel.routes(self._intake)) if isinstance(channel, Mounted) else []
