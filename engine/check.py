@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from engine.checks.commitment import check_commitment, check_reports
 from engine.checks.destinations import check_destinations
+from engine.checks.limits import check_limits
 from engine.checks.listeners import check_listeners, check_mounted
 from engine.checks.literals import check_literals
 from engine.checks.machine import check_machine
@@ -32,6 +33,7 @@ def check(reading: Reading, *, surroundings: bool = True) -> None:
     check_sites(reading)
     check_listeners(reading)
     check_mounted(reading)
+    check_limits(reading)
     check_reports(reading)
     for name, declared in reading.outbound.items():
         if is_known(reading, "sites", declared.settings.site, ("outbound", name, "site")):

@@ -45,6 +45,7 @@ MEANING: Mapping[str, str] = {
     "site-takes-everything": "a site's addresses are every address there is",
     "port-taken": "two listeners of the table want the same port",
     "path-taken": "two services want the same path of the HTTP server",
+    "limits-at-odds": "two limits of intake contradict each other, so that one of them never holds",
     "listens-everywhere": "a listener takes connections on every address of the machine",
     "tunnel-address": "a site's tunnel address is none that a site may have",
     "no-forward": "a destination behind a tunnel calls a port that leads nowhere",

@@ -143,7 +143,7 @@ class Transaction:
         self._study = study
         self._part: Part | None = None
         self._parts = 0
-        self._waits = True  # for room, until there was none: not anew with each part
+        self._waits = True  # for room; once that was in vain, not anew with each part until there is some
         self._patience = _Patience()
         self._accepting: set[asyncio.Future[None]] = set()
         self._outcomes: dict[int, Outcome] = {}
@@ -197,6 +197,7 @@ class Transaction:
         else:
             try:
                 part.place = await self._in_flight.take_soon(self._site, patient=self._waits)
+                self._waits = True
             except Busy as error:
                 self._waits = False
                 part.fail(self._failure(error))
