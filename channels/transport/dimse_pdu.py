@@ -83,8 +83,6 @@ class PduSocket:
         self._offset = self._pdu_end = 0  # of the data values not yet taken
         self._end = 0  # of what has been read: behind this PDU the next may have begun
         self._is_tls = False
-        self.received = 0
-        """Bytes read since the association was requested."""
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def start_tls(self, context: ssl.SSLContext, timeout: float) -> None:
@@ -207,7 +205,6 @@ class PduSocket:
             raise AssociationLost(error.strerror or type(error).__name__) from None
         if not count:
             raise AssociationLost("closed by the peer")
-        self.received += count
         return count
 
     def _acknowledge(self) -> None:
