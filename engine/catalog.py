@@ -1,6 +1,7 @@
 """The installed channel and processor types, found by their entry points.
 
-Enter: the entry points `pons.inbound`, `pons.outbound`, `pons.processor`, `pons.export` of this environment.
+Enter: the entry points `pons.inbound`, `pons.outbound`, `pons.processor`, `pons.export`, `pons.sender` of
+this environment.
 Leave: names at no cost, and types loaded when a table first mentions them.
 """
 
@@ -9,23 +10,25 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, entry_points
 from typing import Literal
 
-from engine.channel import ExportType, InboundType, OutboundType, ProcessorType
+from engine.channel import ExportType, InboundType, OutboundType, ProcessorType, SenderType
 from engine.errors import ConfigurationError
 from engine.finding import did_you_mean, shown
 
-Kind = Literal["inbound", "outbound", "processor", "export"]
+Kind = Literal["inbound", "outbound", "processor", "export", "sender"]
 
 _TYPES: dict[Kind, type] = {
     "inbound": InboundType,
     "outbound": OutboundType,
     "processor": ProcessorType,
     "export": ExportType,
+    "sender": SenderType,
 }
 _WORDS: dict[Kind, str] = {
     "inbound": "channel type",
     "outbound": "channel type",
     "processor": "processor type",
     "export": "format",
+    "sender": "way of sending",
 }
 
 
@@ -64,6 +67,12 @@ class Catalog:
         """The file format with this name; ConfigurationError when there is none or it is broken."""
         found = self._load("export", name)
         assert isinstance(found, ExportType)
+        return found
+
+    def sender(self, name: str) -> SenderType:
+        """The way of sending with this name; ConfigurationError when there is none or it is broken."""
+        found = self._load("sender", name)
+        assert isinstance(found, SenderType)
         return found
 
     def _load(self, kind: Kind, name: str) -> object:

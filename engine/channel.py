@@ -45,6 +45,7 @@ from engine.model import (
     Study,
 )
 from engine.order_desk import OrderDesk
+from engine.sender import Candidate, Listener, Openable, Outcome, Sender, SenderType, Told
 from engine.settings import (
     AETitle,
     Breaker,
@@ -68,6 +69,7 @@ __all__ = [
     "AETitle",
     "BatchExportType",
     "Breaker",
+    "Candidate",
     "Cautious",
     "CommitmentDesk",
     "CommitmentReport",
@@ -88,13 +90,16 @@ __all__ = [
     "Landing",
     "Link",
     "Links",
+    "Listener",
     "Measures",
     "Mounted",
+    "Openable",
     "OrderDesk",
     "Outbound",
     "OutboundContext",
     "OutboundSettings",
     "OutboundType",
+    "Outcome",
     "OwedReport",
     "Place",
     "Port",
@@ -105,12 +110,15 @@ __all__ = [
     "Retires",
     "Retry",
     "Secret",
+    "Sender",
+    "SenderType",
     "Settings",
     "SiteDirectory",
     "Size",
     "Tls",
     "TokenRefused",
     "TokenVerifier",
+    "Told",
     "UnknownPeer",
     "Wait",
     "Window",
@@ -454,6 +462,9 @@ class InboundType:
     name: str
     settings: type[Settings]
     build: Callable[[Any, InboundContext], Inbound | Mounted]
+    processes: bool = False
+    """Whether several processes may each have this channel at once, on the one socket that it binds by
+    `InboundContext.bind`; its type, its settings and what it builds are then of modules, not of functions."""
 
 
 @dataclass(frozen=True, slots=True)

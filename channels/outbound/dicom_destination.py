@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import Field
 
 from channels.transport import association
+from channels.transport.reencoding import Encoding
 from engine.channel import AETitle, Duration, OutboundSettings, Port, Tls
 from engine.model import Acknowledgement, Delivery, Payload
 
@@ -40,7 +41,7 @@ class DicomSettings(OutboundSettings):
 class DicomDestination:
     """Delivers by C-STORE; a subclass renders."""
 
-    may_reencode = True  # our own objects: sent in implicit VR to a peer that takes nothing else
+    encoding = Encoding.VALUE_REPRESENTATION  # our own objects, for a peer that takes implicit VR alone
 
     def __init__(self, settings: DicomSettings) -> None:
         self._peer = association.Peer(
@@ -65,7 +66,7 @@ class DicomDestination:
                 delivery.transaction_uid, delivery.stored, self._commitment_wait
             )
         return await association.store(
-            self._peer, payload.parts, may_reencode=self.may_reencode, commitment=commitment
+            self._peer, payload.parts, encoding=self.encoding, commitment=commitment
         )
 
     async def probe(self) -> None:

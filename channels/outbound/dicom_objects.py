@@ -8,6 +8,7 @@ that it belongs to the study and the patient of the result.
 from __future__ import annotations
 
 from channels.outbound.dicom_destination import DicomDestination, DicomSettings
+from channels.transport.reencoding import Encoding
 from engine.channel import Duration, OutboundContext, OutboundType
 from engine.model import History, Payload, Result, ResultStatus, Study
 
@@ -22,7 +23,7 @@ class Settings(DicomSettings):
 class DicomObjects(DicomDestination):
     """Checks by `channels.content.processor_object`, delivers by C-STORE."""
 
-    may_reencode = False
+    encoding = Encoding.AS_FILED
 
     def render(self, subject: Result | Study, history: History) -> Payload:
         """The objects as they were written, or the rejection note of a retracted result."""

@@ -2,57 +2,32 @@
 
 Enter: a peer and parts, each a DICOM file in memory or on disk. Leave: an acknowledgement for all
 of them, or TryAgain or Refused as the statuses say (see `dimse_status`). Where it is wanted, the
-peer is then asked to commit to them (see `commitment_scu`). The data set goes out as
-it is filed, byte for byte; only objects of our own are re-encoded, and only for a peer that takes
-them in no other way. Every attempt sends the same instances under the same SOP Instance UIDs, so
-that a peer recognises a repetition.
+peer is then asked to commit to them (see `commitment_scu`). How they travel is told in `offer`: the data
+set goes out as it is filed, byte for byte, and is encoded anew (see `reencoding`) only where that is allowed
+and the peer takes it in no other way. Every attempt sends the same instances under the same SOP Instance
+UIDs, so that a peer recognises a repetition.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from channels.transport import command_set, dimse_status
-from channels.transport.dimse_command import C_ECHO_RQ, C_STORE_RQ, RESPONSE
+from channels.transport.dimse_command import C_ECHO_RQ
 from channels.transport.dimse_status import Verdict
 from channels.transport.instance_file import InstanceFile
+from channels.transport.offer import WINDOW, Answer, offer, read_response, wanted
+from channels.transport.reencoding import IMPLICIT_VR_LITTLE_ENDIAN, Encoding
 from channels.transport.upper_layer import MAX_CONTEXTS, Association, Peer, associate
 from engine.errors import Refused, TryAgain
 from engine.model import Acknowledgement, CommitmentReport, Part
 
-__all__ = ["Commitment", "Peer", "check_commitment", "echo", "store"]
+__all__ = ["Commitment", "Peer", "check_commitment", "echo", "groups", "store"]
 
-IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
-EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
-_UNCOMPRESSED = (EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN)
 _VERIFICATION = "1.2.840.10008.1.1"
-_MEDIUM = 0x0000
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What became of one instance; ``status`` is None where it could not be offered."""
-
-    sop_instance_uid: str
-    status: int | None
-    words: str = ""
-
-    @property
-    def verdict(self) -> Verdict:
-        return Verdict.REFUSED if self.status is None else dimse_status.verdict(self.status)
-
-    @property
-    def is_out_of_resources(self) -> bool:
-        return self.status is not None and dimse_status.is_out_of_resources(self.status)
-
-    @property
-    def code(self) -> str:
-        return "no context" if self.status is None else dimse_status.code(self.status)
-
-    def __str__(self) -> str:
-        return self.words if self.status is None else dimse_status.describe(self.status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +43,7 @@ class Commitment:
 class _Progress:
     """How far an attempt has come, whatever ends it."""
 
-    answers: list[_Answer]
+    answers: list[Answer]
     offered: bool = False  # an instance was on its way: without an answer it may have arrived
 
     @property
@@ -82,14 +57,14 @@ async def store(
     peer: Peer,
     parts: Sequence[Part],
     *,
-    may_reencode: bool = False,
+    encoding: Encoding = Encoding.AS_FILED,
     commitment: Commitment | None = None,
 ) -> Acknowledgement:
     """Store every part at the peer, over one association where 128 contexts suffice.
 
     Args:
-        may_reencode: an uncompressed object may be sent in implicit or explicit VR little endian
-            when the peer does not take the one it is filed in.
+        encoding: how far an instance may be encoded anew when the peer does not take the transfer syntax
+            that it is filed in.
         commitment: what is stored already is not sent again, and once the peer has everything it is
             asked to commit to it, on the same association where it takes that there.
 
@@ -109,12 +84,12 @@ async def store(
             files = await asyncio.to_thread(lambda: [InstanceFile.of(part) for part in parts])
             missing = [file for file in files if file.sop_instance_uid not in stored]
             asking = _Asking(peer, commitment, files) if commitment else None
-            for group in _groups(missing, may_reencode):
-                if progress.answers and progress.answers[-1].is_out_of_resources:
+            for group in groups(missing, encoding):
+                if any(answer.is_out_of_resources for answer in progress.answers):
                     break
                 more = asking.contexts(group, missing) if asking else ()
-                async with associate(peer, [*group.contexts, *more]) as association:
-                    await _store_group(peer, association, group, may_reencode, progress, limit)
+                async with associate(peer, [*group.contexts, *more], window=WINDOW) as association:
+                    await _store_group(peer, association, group.files, encoding, progress, limit)
                     if asking and group.files[-1] is missing[-1]:
                         await asking.ask(association, progress, limit)
             acknowledgement = _settle(peer, progress, len(missing), len(parts))
@@ -150,7 +125,7 @@ class _Asking:
         self._commitment = commitment
         self._references = [(file.sop_class_uid, file.sop_instance_uid) for file in files]
 
-    def contexts(self, group: _Group, missing: Sequence[InstanceFile]) -> Sequence[tuple[str, str]]:
+    def contexts(self, group: Group, missing: Sequence[InstanceFile]) -> Sequence[tuple[str, str]]:
         """What the association of the last group proposes beside its own, where there is room."""
         from channels.transport.commitment_scu import CONTEXTS  # late: it takes 150 ms
 
@@ -231,7 +206,8 @@ async def echo(peer: Peer) -> None:
                 }
             )
             await association.send(association.accepted[wanted], command)
-            status = _read_response(peer, await association.receive(), C_ECHO_RQ, 1)
+            elements = command_set.decode(await association.receive())
+            status = read_response(peer, elements, C_ECHO_RQ, 1)
     except TimeoutError as error:
         raise TryAgain(f"{peer} did not answer C-ECHO within {peer.timeout:g} s", code="timeout") from error
     if status != 0:
@@ -239,87 +215,48 @@ async def echo(peer: Peer) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
+class Group:
     """The instances of one association and the contexts they need."""
 
     files: list[InstanceFile]
     contexts: list[tuple[str, str]]
 
 
-def _groups(files: Sequence[InstanceFile], may_reencode: bool) -> Iterator[_Group]:
-    group = _Group([], [])
+def groups(files: Sequence[InstanceFile], encoding: Encoding) -> Iterator[Group]:
+    """The files in as many groups as their contexts need associations, in order."""
+    group = Group([], [])
     for file in files:
-        more = [context for context in _wanted(file, may_reencode) if context not in group.contexts]
+        more = [context for context in wanted(file, encoding) if context not in group.contexts]
         if len(group.contexts) + len(more) > MAX_CONTEXTS:
             yield group
-            group = _Group([], [])
-            more = _wanted(file, may_reencode)
+            group = Group([], [])
+            more = wanted(file, encoding)
         group.files.append(file)
         group.contexts.extend(more)
     if group.files:
         yield group
 
 
-def _wanted(file: InstanceFile, may_reencode: bool) -> list[tuple[str, str]]:
-    """Contexts under which a file may travel, its own transfer syntax first."""
-    syntaxes = [file.transfer_syntax_uid]
-    if may_reencode and file.transfer_syntax_uid in _UNCOMPRESSED:
-        syntaxes += [syntax for syntax in _UNCOMPRESSED if syntax != file.transfer_syntax_uid]
-    return [(file.sop_class_uid, syntax) for syntax in syntaxes]
-
-
 async def _store_group(
     peer: Peer,
     association: Association,
-    group: _Group,
-    may_reencode: bool,
+    files: Sequence[InstanceFile],
+    encoding: Encoding,
     progress: _Progress,
     limit: asyncio.Timeout,
 ) -> None:
-    """Offer every instance and note its answer at once; a peer out of resources is spared the rest.
+    """Offer every instance and note its answer at once.
 
     Each answer earns the peer another ``peer.timeout``: a large study may take its time.
     """
-    for number, file in enumerate(group.files):
-        usable = [context for context in _wanted(file, may_reencode) if context in association.accepted]
-        if not usable:
-            progress.answers.append(_Answer(file.sop_instance_uid, None, _no_context(file, association)))
-            continue
-        message_id = number % 0xFFFF + 1
-        command = command_set.encode(
-            {
-                command_set.AFFECTED_SOP_CLASS_UID: file.sop_class_uid,
-                command_set.COMMAND_FIELD: C_STORE_RQ,
-                command_set.MESSAGE_ID: message_id,
-                command_set.PRIORITY: _MEDIUM,
-                command_set.DATA_SET_TYPE: command_set.HAS_DATA_SET,
-                command_set.AFFECTED_SOP_INSTANCE_UID: file.sop_instance_uid,
-            }
-        )
-        transfer_syntax_uid = usable[0][1]
-        as_filed = transfer_syntax_uid == file.transfer_syntax_uid
-        data_set = file.data_set() if as_filed else file.reencoded(transfer_syntax_uid)
+
+    def began(_: int) -> None:
         progress.offered = True
-        try:
-            await association.send(association.accepted[usable[0]], command, data_set)
-            response = await association.receive()
-            status = _read_response(peer, response, C_STORE_RQ, message_id, file.sop_instance_uid)
-        except TryAgain as error:
-            error.uncertain = True  # aborted, lost or garbled: the peer may have stored it all the same
-            raise
-        progress.answers.append(_Answer(file.sop_instance_uid, status))
-        limit.reschedule(asyncio.get_running_loop().time() + peer.timeout)
-        if progress.answers[-1].is_out_of_resources:
-            return
 
-
-def _no_context(file: InstanceFile, association: Association) -> str:
-    from pydicom.uid import UID  # late: it takes 150 ms
-
-    sop_class, syntax = UID(file.sop_class_uid).name, UID(file.transfer_syntax_uid).name
-    if any(abstract_syntax == file.sop_class_uid for abstract_syntax, _ in association.accepted):
-        return f"{sop_class} not accepted in {syntax}: it cannot be sent without changing its encoding"
-    return f"{sop_class} in {syntax} not accepted: the peer must be configured to store it"
+    async with aclosing(offer(peer, association, files, encoding, began=began)) as answers:
+        async for _, answer in answers:
+            progress.answers.append(answer)
+            limit.reschedule(asyncio.get_running_loop().time() + peer.timeout)
 
 
 def _settle(peer: Peer, progress: _Progress, sent: int, total: int) -> Acknowledgement:
@@ -349,21 +286,3 @@ def _settle(peer: Peer, progress: _Progress, sent: int, total: int) -> Acknowled
             if status is not None
         ),
     )
-
-
-def _read_response(
-    peer: Peer, data: bytes, request: int, message_id: int, sop_instance_uid: str | None = None
-) -> int:
-    """The status of the response to this very request; TryAgain when it answers something else."""
-    elements = command_set.decode(data)
-    answered = command_set.uid(elements, command_set.AFFECTED_SOP_INSTANCE_UID)
-    status = command_set.number(elements, command_set.STATUS)
-    if (
-        command_set.number(elements, command_set.COMMAND_FIELD) != request | RESPONSE
-        or command_set.number(elements, command_set.MESSAGE_ID_RESPONDED_TO) != message_id
-        or status is None
-        # optional in the response, but when it is there it must be ours (PS3.7 9.3.1.2)
-        or (sop_instance_uid and answered and answered != sop_instance_uid)
-    ):
-        raise TryAgain(f"{peer} answered another request than ours", code="protocol")
-    return status

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -36,9 +36,10 @@ _NO_STUDY = "2.25.0"
 
 
 @dataclass(frozen=True, slots=True)
-class _Outcome:
+class Outcome:
     """What a response says: instances stored (None: it does not say), warned of and failed."""
 
+    status: int
     stored: frozenset[str] | None
     warnings: dict[str, int]
     failures: dict[str, int]
@@ -61,17 +62,16 @@ async def store(
     try:
         async with asyncio.timeout(endpoint.timeout) as limit:
             files = await asyncio.to_thread(lambda: [InstanceFile.of(part) for part in parts])
-            for batch in _batches(files):
-                answer = await _post(endpoint, batch, headers or {})
+            for batch in batches(files):
+                outcome = await post(endpoint, batch, headers or {})
                 limit.reschedule(asyncio.get_running_loop().time() + endpoint.timeout)
-                outcome = _read_outcome(endpoint, answer, batch)
                 warnings |= outcome.warnings
                 for uid, reason in outcome.failures.items():
                     # 0111 is how some servers acknowledge a repetition.
                     kept = dimse_status.verdict(reason) is Verdict.WARNING
                     (warnings if kept else failures)[uid] = reason
                 done += len(batch)
-                code = max(code, str(answer.status))
+                code = max(code, str(outcome.status))
     except TimeoutError as error:
         raise TryAgain(
             f"{endpoint} answered for {done} of {len(parts)} instances, then not for {endpoint.timeout:g} s",
@@ -100,7 +100,8 @@ async def probe(endpoint: Endpoint, *, headers: dict[str, str] | None = None) ->
         raise failure(endpoint, answer)
 
 
-def _batches(files: Sequence[InstanceFile]) -> Iterator[list[InstanceFile]]:
+def batches(files: Sequence[InstanceFile]) -> Iterator[list[InstanceFile]]:
+    """The files in requests of bounded size, in order."""
     batch: list[InstanceFile] = []
     for file in files:
         if batch and (
@@ -113,7 +114,21 @@ def _batches(files: Sequence[InstanceFile]) -> Iterator[list[InstanceFile]]:
         yield batch
 
 
-async def _post(endpoint: Endpoint, batch: Sequence[InstanceFile], headers: dict[str, str]) -> Answer:
+async def post(
+    endpoint: Endpoint,
+    batch: Sequence[InstanceFile],
+    headers: dict[str, str],
+    moved: Callable[[int], None] = lambda _: None,
+) -> Outcome:
+    """One request, and what its answer says of each instance.
+
+    Args:
+        moved: called with a number of bytes when they have left.
+
+    Raises:
+        TryAgain: no answer, 429 or 5xx, or an instance unaccounted for.
+        Refused: 400 and other 4xx.
+    """
     boundary = secrets.token_hex(16)
     head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
     tail = f"--{boundary}--\r\n".encode()
@@ -125,11 +140,12 @@ async def _post(endpoint: Endpoint, batch: Sequence[InstanceFile], headers: dict
             async with aclosing(file.whole()) as chunks:
                 async for chunk in chunks:
                     yield chunk
+                    moved(len(chunk))
             yield b"\r\n"
         yield tail
 
     async with aclosing(multipart()) as body:
-        return await request(
+        answer = await request(
             endpoint,
             "POST",
             "/studies",
@@ -141,9 +157,10 @@ async def _post(endpoint: Endpoint, batch: Sequence[InstanceFile], headers: dict
             },
             body=body,
         )
+    return _read_outcome(endpoint, answer, batch)
 
 
-def _read_outcome(endpoint: Endpoint, answer: Answer, batch: Sequence[InstanceFile]) -> _Outcome:
+def _read_outcome(endpoint: Endpoint, answer: Answer, batch: Sequence[InstanceFile]) -> Outcome:
     """What a response says of each instance; raises when it answers for the request as a whole."""
     outcome = _parse(answer)
     if answer.status not in (200, 202, 409) or (answer.status == 409 and not outcome.failures):
@@ -162,16 +179,17 @@ def _read_outcome(endpoint: Endpoint, answer: Answer, batch: Sequence[InstanceFi
     return outcome
 
 
-def _parse(answer: Answer) -> _Outcome:
+def _parse(answer: Answer) -> Outcome:
     """Read a Store Instances Response Module in DICOM JSON (PS3.18 I.2); lenient about its frame."""
     document = answer.json()
     if isinstance(document, list):  # one data set, or a list of one
         document = document[0] if document else None
     if not isinstance(document, dict):
-        return _Outcome(None, {}, {})
+        return Outcome(answer.status, None, {}, {})
     stored = _items(document, _REFERENCED_SOP_SEQUENCE)
     failed = _items(document, _FAILED_SOP_SEQUENCE)
-    return _Outcome(
+    return Outcome(
+        answer.status,
         stored=frozenset(map(_uid, stored)) if _REFERENCED_SOP_SEQUENCE in document else None,
         warnings={_uid(item): reason for item in stored if (reason := _number(item, _WARNING_REASON))},
         failures={_uid(item): _number(item, _FAILURE_REASON) or 0x0110 for item in failed},

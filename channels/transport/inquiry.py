@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
+from channels.transport.reencoding import Encoding, alternatives
 from channels.transport.upper_layer import Peer, associate
 from engine.errors import TryAgain
 
@@ -41,8 +42,11 @@ SYNTAXES = {
 """Transfer syntaxes of PS3.5 A that scanners and archives write."""
 
 
-async def not_taken(peer: Peer) -> list[str]:
+async def not_taken(peer: Peer, encoding: Encoding) -> list[str]:
     """What a peer would not take, a sentence each with the consequence for studies that are sent on.
+
+    Args:
+        encoding: how far an image may be encoded anew for the peer.
 
     Raises:
         TryAgain: no answer in time, or no connection.
@@ -54,18 +58,23 @@ async def not_taken(peer: Peer) -> list[str]:
             accepted = frozenset(association.accepted)
     except TimeoutError as error:
         raise TryAgain(f"{peer} did not answer within {peer.timeout:g} s", code="timeout") from error
-    return list(_sentences(accepted))
+    return list(_sentences(accepted, encoding))
 
 
-def _sentences(accepted: frozenset[tuple[str, str]]) -> Iterator[str]:
-    becomes = "studies that come so are refused there, for nothing is encoded anew"
+def _sentences(accepted: frozenset[tuple[str, str]], encoding: Encoding) -> Iterator[str]:
     images = [uid for uid in IMAGES if any((uid, syntax) in accepted for syntax in SYNTAXES)]
     lacking = [IMAGES[uid] for uid in IMAGES if uid not in images]
     if lacking:
         yield f"takes no {', '.join(lacking)} images in any way asked: such studies are refused there"
     for syntax, name in SYNTAXES.items():
-        without = [IMAGES[uid] for uid in images if (uid, syntax) not in accepted]
+        ways = alternatives(syntax, encoding)
+        without = [
+            IMAGES[uid] for uid in images if not any((uid, way) in accepted for way in (syntax, *ways))
+        ]
+        becomes = "nor uncompressed: studies that come so are refused there"
+        if not ways:
+            becomes = "studies that come so are refused there, for they are not encoded anew"
         if images and len(without) == len(images):
-            yield f"takes nothing in {name}: {becomes}"
+            yield f"takes nothing in {name}{', ' if ways else ': '}{becomes}"
         elif without:
-            yield f"takes no {', '.join(without)} images in {name}: {becomes}"
+            yield f"takes no {', '.join(without)} images in {name}{', ' if ways else ': '}{becomes}"

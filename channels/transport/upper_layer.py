@@ -3,7 +3,7 @@
 Enter: a peer and the presentation contexts wanted of it. Leave: an `Association` that sends one
 message and receives one at a time, is released in order and aborted on any error or cancellation.
 
-pynetdicom encodes and decodes the association PDUs. The wire is not its own: its association
+The association PDUs are those of `association_request`. The wire is not pynetdicom's: its association
 thread polls, queues a whole object in memory while it sends, reads a PDU of whatever length is
 announced, and cannot be cancelled while it waits for a silent peer.
 """
@@ -19,15 +19,18 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator,
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
+from channels.transport.association_request import (
+    MAX_CONTEXTS,
+    decode_accept,
+    decode_rejection,
+    encode_request,
+)
 from channels.transport.command_set import decode, has_data_set
 from engine.channel import Tls
 from engine.errors import Refused, TryAgain
-from engine.model import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
-MAX_CONTEXTS = 128  # context ids are the odd numbers 1 to 255 (PS3.8 9.3.2.2)
+__all__ = ["MAX_CONTEXTS", "Association", "Message", "Peer", "associate"]
 
-_APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
-_OUR_MAX_PDU = 16382  # what we ask of the peer; it only ever sends short responses
 _LONGEST_PDU = 1 << 20  # what we read at most, whatever is announced
 _LONGEST_COMMAND = 1 << 16
 _LARGEST_FRAGMENT = 128 * 1024  # when the peer sets no limit
@@ -40,17 +43,6 @@ _RELEASE_RESPONSE = struct.pack(">BBLL", _A_RELEASE_RP, 0, 4, 0)
 _ABORT_BY_USER = struct.pack(">BBLBBBB", _A_ABORT, 0, 4, 0, 0, 0, 0)
 
 _LAST, _COMMAND = 0x02, 0x01  # message control header (PS3.8 E.2)
-
-_REJECT_REASONS = {  # PS3.8 table 9-21: (source, reason)
-    (1, 1): "no reason given",
-    (1, 2): "application context name not supported",
-    (1, 3): "calling AE title not recognized",
-    (1, 7): "called AE title not recognized",
-    (2, 1): "no reason given",
-    (2, 2): "protocol version not supported",
-    (3, 1): "temporary congestion",
-    (3, 2): "local limit exceeded",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +71,7 @@ class Message:
 
 @asynccontextmanager
 async def associate(
-    peer: Peer, contexts: Sequence[tuple[str, str]], *, roles: Collection[str] = ()
+    peer: Peer, contexts: Sequence[tuple[str, str]], *, roles: Collection[str] = (), window: int = 1
 ) -> AsyncIterator[Association]:
     """Hold an association; released when the block ends well, aborted otherwise.
 
@@ -87,6 +79,8 @@ async def associate(
         contexts: abstract syntax and transfer syntax of each presentation context, at most 128.
         roles: the SOP classes of which we want to be the provider here (PS3.7 D.3.3.4); a context
             whose peer expressly denies us that role is not among the accepted ones.
+        window: requests that we would have under way at once (PS3.7 D.3.3.3); what the peer allows
+            is the association's.
 
     Raises:
         TryAgain: no connection, lost connection, protocol error, abort, transient rejection.
@@ -96,7 +90,7 @@ async def associate(
         reader, writer = await _connect(peer)
     association = Association(peer, reader, writer)
     try:
-        await association.negotiate(contexts, roles)
+        await association.negotiate(contexts, roles, window)
         yield association
         await association.release()
     finally:
@@ -117,6 +111,8 @@ async def _connect(peer: Peer) -> tuple[asyncio.StreamReader, asyncio.StreamWrit
     # asyncio sets it as well, but not by promise; without it small stores wait for delayed ACKs.
     connection: socket.socket = writer.get_extra_info("socket")
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if peer.tls is None:  # TLS encrypts, and so copies, whatever it is given at once
+        writer.transport.set_write_buffer_limits(high=0)
     return reader, writer
 
 
@@ -128,31 +124,46 @@ class Association:
         self._reader = reader
         self._writer = writer
         self._socket: socket.socket = writer.get_extra_info("socket")
-        self._fragment = 0  # longest message fragment the peer takes
+        self.fragment = 0  # longest that the peer takes
+        self.window = 1  # requests that may be under way at once
         self._over = False  # released, or ended by the peer: an abort has no addressee
         self.accepted: Mapping[tuple[str, str], int] = {}  # (abstract, transfer syntax) -> context id
 
-    async def negotiate(self, contexts: Sequence[tuple[str, str]], roles: Collection[str]) -> None:
+    async def negotiate(
+        self, contexts: Sequence[tuple[str, str]], roles: Collection[str], window: int
+    ) -> None:
         """A-ASSOCIATE-RQ and its answer; fills ``accepted``."""
-        with _lost(self._peer):
-            self._writer.write(_encode_request(self._peer, contexts, roles))
+        peer = self._peer
+        with _lost(peer):
+            self._writer.write(encode_request(peer.calling_ae_title, peer.ae_title, contexts, roles, window))
             await self._writer.drain()
             kind, body = await self._read_pdu()
+        try:
             if kind == _A_ASSOCIATE_RJ:
                 self._over = True
-                raise self._rejection(body)
+                raise self._rejected(body)
             if kind != _A_ASSOCIATE_AC:
                 raise self._protocol_error(f"PDU type {kind} instead of an answer to A-ASSOCIATE-RQ")
-            results, longest, denied = self._decode_accept(kind, body)
+            agreed = decode_accept(body, window)
+        except ValueError as error:
+            raise self._protocol_error(str(error)) from error
         # 0 means no limit; a limit shorter than a fragment's own header allows no message at all.
-        if 0 < longest < 8:
-            raise self._protocol_error(f"a maximum length of {longest} bytes")
-        self._fragment = min(longest or _LARGEST_FRAGMENT, _LARGEST_FRAGMENT) - 6
+        if 0 < agreed.longest < 8:
+            raise self._protocol_error(f"a maximum length of {agreed.longest} bytes")
+        self.fragment = min(agreed.longest or _LARGEST_FRAGMENT, _LARGEST_FRAGMENT) - 6
+        self.window = agreed.window
         self.accepted = {
             wanted: number
             for number, wanted in zip(range(1, 256, 2), contexts, strict=False)
-            if results.get(number) == wanted[1] and not (wanted[0] in roles and wanted[0] in denied)
+            if agreed.transfer_syntaxes.get(number) == wanted[1]
+            and not (wanted[0] in roles and wanted[0] in agreed.denied)
         }
+
+    async def write(self, pdus: bytes | bytearray | memoryview) -> None:
+        """Send PDUs as they are; on return they are the kernel's, and their buffer is free."""
+        with _lost(self._peer):
+            self._writer.write(pdus)
+            await self._writer.drain()
 
     async def send(
         self, context_id: int, command: bytes, data: AsyncGenerator[bytes, None] | None = None
@@ -169,7 +180,7 @@ class Association:
         rest = b""  # the last fragment must say so, thus something is always held back
         async for chunk in data:
             whole = rest + chunk
-            sendable = (len(whole) - 1) // self._fragment * self._fragment
+            sendable = (len(whole) - 1) // self.fragment * self.fragment
             self._writer.writelines(self._data_pdus(context_id, whole[:sendable], 0, last=False))
             rest = whole[sendable:]
             await self._writer.drain()
@@ -177,8 +188,8 @@ class Association:
 
     def _data_pdus(self, context_id: int, data: bytes, control: int, *, last: bool) -> Iterator[bytes]:
         view = memoryview(data)
-        for offset in range(0, len(data), self._fragment):
-            fragment = view[offset : offset + self._fragment]
+        for offset in range(0, len(data), self.fragment):
+            fragment = view[offset : offset + self.fragment]
             ends = last and offset + len(fragment) == len(data)
             length = len(fragment) + 2
             yield struct.pack(
@@ -270,86 +281,18 @@ class Association:
             yield context_id, control, body[offset + 6 : end]
             offset = end
 
-    def _decode_accept(self, kind: int, body: bytes) -> tuple[dict[int, str], int, set[str]]:
-        """Transfer syntax of each accepted context, the longest PDU, where we may not be provider."""
-        from pynetdicom.pdu import A_ASSOCIATE_AC  # late: it takes 200 ms
-
-        pdu = A_ASSOCIATE_AC()
-        try:
-            pdu.decode(struct.pack(">BBL", kind, 0, len(body)) + body)
-            results = {
-                number: str(item.transfer_syntax)
-                for item in pdu.presentation_context
-                if (number := item.presentation_context_id) is not None and item.result_reason == 0
-            }
-            told = pdu.user_information
-            longest = told.maximum_length if told else 0
-            # No answer to our proposal leaves the default roles; many peers forget it and mean yes.
-            denied = {
-                str(uid) for uid, role in (told.role_selection if told else {}).items() if not role.scp_role
-            }
-        except Exception as error:  # whatever a codec makes of hostile bytes is the peer's fault
-            raise self._protocol_error("an A-ASSOCIATE-AC PDU that cannot be read") from error
-        return results, longest or 0, denied
-
-    def _rejection(self, body: bytes) -> Exception:
-        if len(body) != 4:
-            return self._protocol_error("a malformed A-ASSOCIATE-RJ PDU")
-        _, result, source, reason = body
-        code = f"rejected {result}/{source}/{reason}"
-        why = _REJECT_REASONS.get((source, reason), f"reason {reason}")
-        if result == 2:
-            return TryAgain(f"{self._peer} rejects associations for now: {why}", code=code)
+    def _rejected(self, body: bytes) -> Exception:
+        said = decode_rejection(body)
+        if not said.is_permanent:
+            return TryAgain(f"{self._peer} rejects associations for now: {said.why}", code=said.code)
         return Refused(
-            f"{self._peer} rejects the association from {self._peer.calling_ae_title}: {why};"
+            f"{self._peer} rejects the association from {self._peer.calling_ae_title}: {said.why};"
             " check both AE titles here and there",
-            code=code,
+            code=said.code,
         )
 
     def _protocol_error(self, what: str) -> TryAgain:
         return TryAgain(f"{self._peer} sent {what}", code="protocol")
-
-
-def _encode_request(peer: Peer, contexts: Sequence[tuple[str, str]], roles: Collection[str]) -> bytes:
-    from pydicom.uid import UID
-    from pynetdicom import build_context  # late: it takes 200 ms
-    from pynetdicom.pdu import A_ASSOCIATE_RQ
-    from pynetdicom.pdu_primitives import (
-        A_ASSOCIATE,
-        ImplementationClassUIDNotification,
-        ImplementationVersionNameNotification,
-        MaximumLengthNotification,
-        SCP_SCU_RoleSelectionNegotiation,
-    )
-
-    if not 0 < len(contexts) <= MAX_CONTEXTS:
-        raise ValueError(f"{len(contexts)} presentation contexts do not fit one association")
-    request = A_ASSOCIATE()
-    request.application_context_name = UID(_APPLICATION_CONTEXT)
-    request.calling_ae_title = peer.calling_ae_title
-    request.called_ae_title = peer.ae_title
-    definitions = []
-    for number, (abstract_syntax, transfer_syntax) in zip(range(1, 256, 2), contexts, strict=False):
-        context = build_context(abstract_syntax, transfer_syntax)
-        context.context_id = number
-        definitions.append(context)
-    request.presentation_context_definition_list = definitions
-    longest, implementation, version = (
-        MaximumLengthNotification(),
-        ImplementationClassUIDNotification(),
-        ImplementationVersionNameNotification(),
-    )
-    longest.maximum_length_received = _OUR_MAX_PDU
-    implementation.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
-    version.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-    request.user_information = [longest, implementation, version]
-    for sop_class_uid in roles:
-        role = SCP_SCU_RoleSelectionNegotiation()
-        role.sop_class_uid, role.scu_role, role.scp_role = UID(sop_class_uid), False, True
-        request.user_information.append(role)
-    pdu = A_ASSOCIATE_RQ()
-    pdu.from_primitive(request)
-    return pdu.encode()
 
 
 @contextmanager

@@ -35,10 +35,11 @@ def test_the_parts_list_is_installed() -> None:
     assert set(catalog.names("inbound")) >= {"c_store", "stow_rs"}
     assert set(catalog.names("outbound")) >= {"dicom_sr", "hl7_oru", "fhir_diagnostic_report", "webhook"}
     assert set(catalog.names("processor")) >= {"command", "quality_control"}
+    assert set(catalog.names("sender")) >= {"c_store", "stow_rs"}
     assert set(catalog.names("export")) >= {"csv", "json", "pdf", "png", "txt", "xml"}
 
 
-@pytest.mark.parametrize("kind", ["inbound", "outbound", "processor", "export"])
+@pytest.mark.parametrize("kind", ["inbound", "outbound", "processor", "export", "sender"])
 def test_every_type_of_the_parts_list_loads_under_its_own_name(kind: str) -> None:
     catalog = Catalog()
     names = catalog.names(kind)

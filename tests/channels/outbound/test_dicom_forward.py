@@ -1,13 +1,17 @@
-"""A study goes onward as it is filed, or not at all."""
+"""A study goes onward as it is filed, or uncompressed where nothing is lost by it, or not at all."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from io import BytesIO
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
+from pynetdicom.dsutils import decode
 
 from channels.outbound.dicom_forward import Settings
 from engine.errors import Refused
@@ -41,26 +45,46 @@ async def test_every_instance_arrives_byte_for_byte(
     assert {each.sop_instance_uid: each.data_set for each in scp.stored} == sent
 
 
-async def test_a_compressed_image_is_not_changed_for_a_peer_that_does_not_take_it(
+async def test_a_compressed_image_is_not_changed_where_the_table_forbids_it(
     make: Callable[..., Any], study: Study, history: History, delivery: Delivery
 ) -> None:
     first = study.stored[0]
     first.path.write_bytes(instances.file(first.sop_instance_uid, transfer_syntax_uid=JPEG_2000))
     with serving(Scp()) as scp:
-        channel = make("dicom_forward", host="127.0.0.1", port=scp.port, ae_title="PEER")
+        channel = make("dicom_forward", host="127.0.0.1", port=scp.port, ae_title="PEER", reencode="never")
         with pytest.raises(Refused, match="cannot be sent without changing its encoding"):
             await channel.deliver(channel.render(study, history), delivery)
 
 
-async def test_a_hospitals_image_is_not_reencoded_as_our_own_reports_are(
+async def test_a_hospitals_image_is_not_even_given_other_vrs_where_the_table_forbids_it(
     make: Callable[..., Any], study: Study, history: History, delivery: Delivery
 ) -> None:
     with serving(Scp(transfer_syntaxes=[IMPLICIT])) as scp:
-        channel = make("dicom_forward", host="127.0.0.1", port=scp.port, ae_title="PEER")
+        channel = make("dicom_forward", host="127.0.0.1", port=scp.port, ae_title="PEER", reencode="never")
         with pytest.raises(Refused, match="Explicit VR Little Endian"):
             await channel.deliver(channel.render(study, history), delivery)
 
     assert scp.requests == []
+
+
+async def test_an_image_is_sent_uncompressed_to_a_peer_that_takes_it_in_no_other_way(
+    make: Callable[..., Any], study: Study, history: History, delivery: Delivery
+) -> None:
+    path = get_testdata_file("MR_small_RLE.dcm")
+    assert isinstance(path, str)
+    image = dcmread(path)
+    for stored in study.stored:
+        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = stored.sop_instance_uid
+        image.save_as(stored.path, enforce_file_format=True)
+    with serving(Scp(transfer_syntaxes=[IMPLICIT])) as scp:
+        channel = make("dicom_forward", host="127.0.0.1", port=scp.port, ae_title="PEER")
+        answer = await channel.deliver(channel.render(study, history), delivery)
+
+    assert answer.detail == "2 instances stored"
+    assert {each.sop_instance_uid for each in scp.stored} == {each.sop_instance_uid for each in study.stored}
+    for each in scp.stored:
+        received = decode(BytesIO(each.data_set), is_implicit_vr=True, is_little_endian=True)
+        assert received.PixelData == image.pixel_array.tobytes()
 
 
 async def test_a_study_without_instances_is_not_called_delivered(

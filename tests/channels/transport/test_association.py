@@ -18,6 +18,7 @@ from pynetdicom import AllStoragePresentationContexts
 from pynetdicom.dsutils import decode
 
 from channels.transport.association import Peer, echo, store
+from channels.transport.reencoding import Encoding
 from channels.transport.upper_layer import associate
 from engine.errors import Refused, TryAgain
 from engine.model import Part
@@ -120,7 +121,7 @@ async def test_a_whole_study_goes_over_one_association(real_files: list[Path]) -
 
 async def test_our_own_objects_are_reencoded_for_a_peer_that_takes_implicit_vr_alone() -> None:
     with serving(Scp(transfer_syntaxes=[IMPLICIT])) as scp:
-        await store(peer(scp.port), [instances.report()], may_reencode=True)
+        await store(peer(scp.port), [instances.report()], encoding=Encoding.VALUE_REPRESENTATION)
 
     [stored] = scp.requests
     received = decode(BytesIO(stored.data_set), is_implicit_vr=True, is_little_endian=True)
@@ -132,7 +133,7 @@ async def test_our_own_objects_are_reencoded_for_a_peer_that_takes_implicit_vr_a
 async def test_our_own_objects_go_as_they_are_filed_where_the_peer_takes_both_encodings() -> None:
     part = instances.report()
     with serving(Scp(transfer_syntaxes=[IMPLICIT, EXPLICIT])) as scp:
-        await store(peer(scp.port), [part], may_reencode=True)
+        await store(peer(scp.port), [part], encoding=Encoding.VALUE_REPRESENTATION)
 
     assert [each.data_set for each in scp.requests] == [data_set_bytes(part.read())]
 

@@ -1,0 +1,1 @@
+"""Ways in which `pons send` hands instances to a peer."""
