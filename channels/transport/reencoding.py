@@ -101,7 +101,7 @@ def _inflated(file: InstanceFile) -> tuple[BinaryIO, int]:
 
 def _reencoded(file: InstanceFile, transfer_syntax_uid: str) -> bytes:
     from pydicom import dcmread  # late: it takes 150 ms
-    from pydicom.pixels.decoders import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import UID
     from pynetdicom.dsutils import encode
 
