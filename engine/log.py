@@ -39,6 +39,7 @@ FIELDS = frozenset(
         "method",
         "outcome",
         "path",
+        "pid",
         "port",
         "reason",
         "remote_address",
@@ -109,3 +110,9 @@ def start_logging(*, text: bool = False, level: int = logging.INFO) -> None:
     for name in ("pynetdicom", "pydicom", "httpx", "httpcore", "dicomweb_client", "uvicorn.access"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.getLogger("pons").setLevel(level)
+
+
+def log_form() -> tuple[bool, int]:
+    """Whether lines are for people, and from which level: for a process that is to speak as this one does."""
+    text = any(isinstance(handler.formatter, TextLines) for handler in logging.getLogger().handlers)
+    return text, logging.getLogger("pons").getEffectiveLevel()

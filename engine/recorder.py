@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from functools import partial
 
@@ -93,6 +93,11 @@ class Recorder:
                 "study reopened by a late instance",
                 extra={"pons": {"site": new.site, "study_instance_uid": new.study_instance_uid}},
             )
+
+    def doubt(self, paths: Iterable[str]) -> None:
+        """Who kept these has ended: their bytes go unless a row names them."""
+        with self._lock:
+            self._unrecorded.update(paths)
 
     async def run(self, available: Callable[[], bool]) -> None:
         """Remove what was made durable and then could not be recorded, until cancelled."""

@@ -163,6 +163,8 @@ class EngineSettings(Settings):
     """Bytes landed and not yet recorded, of all ways in, above which no further instance may begin."""
     min_free: Size = 1024**3
     """Free disk space below which nothing new is taken in."""
+    workers: int = Field(1, ge=1, le=64, examples=[4])
+    """Processes that receive on each listening port; with 1 the engine's own does. At most one a core."""
     reserve: Size = 64 * 1024**2
     """Disk space set aside so that a full disk does not stop what is under way; 0 for none."""
     log: Literal["text", "json"] = "json"

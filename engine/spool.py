@@ -115,12 +115,18 @@ class Spool:
         max_instance: int,
         min_free: int,
         free_space: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
+        before_naming: Callable[[str], None] = lambda path: None,
     ) -> None:
+        """
+        Args:
+            before_naming: told the path below the instances folder that a landing is about to have.
+        """
         self.instances = data / "instances"
         self._landings = data / "landing"
         self._max_instance = max_instance
         self._min_free = min_free
         self._free_space = free_space
+        self._before_naming = before_naming
         self._checked_at = -1.0
         self._free = 0
         self._lock = threading.Lock()
@@ -217,16 +223,18 @@ class Spool:
         digest = landing.sha256()
         folder = self.instances / site / study_instance_uid
         name = f"{sop_instance_uid}-{digest[:16]}.dcm"
+        path = f"{site}/{study_instance_uid}/{name}"
         try:
             landing.sync()
             landing.close()
+            self._before_naming(path)
             self._name(landing.path, folder, name)
         except OSError as error:
             if error.errno in FULL:
                 self.failed()
                 raise Busy("no space is left for instances", storage_full=True) from None
             raise
-        return f"{site}/{study_instance_uid}/{name}"
+        return path
 
     def _name(self, landed: Path, folder: Path, name: str) -> None:
         for _ in range(3):

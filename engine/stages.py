@@ -36,6 +36,7 @@ from engine.spool import Spool
 from engine.store.database import Database
 from engine.table import Table
 from engine.ways_in import WaysIn
+from engine.workers.orders import Premises
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,8 @@ class Stages:
         tokens, token_routes = _oauth(ground, table, self.intake, self.directory)
         self._doors += token_routes
         in_flight = InFlight(ground.settings.max_bytes_in_flight)
-        max_instance = ground.settings.max_instance
-        self.ways = WaysIn(self.intake, self.directory, max_instance, in_flight, tokens)
+        max_instance, premises = ground.settings.max_instance, _premises(ground)
+        self.ways = WaysIn(self.intake, self.directory, max_instance, in_flight, tokens, premises)
         self._fitter = Fitter(self.ways, data, links)
         self.fitting = self._fitter.build(table)
         self.decider = Decider(database, ground.spool, clock, table, on_decided=self._decided)
@@ -158,6 +159,14 @@ def _artefact_links(ground: Ground) -> tuple[Links, list[BaseRoute]]:
     key, exports = signing_key(ground.data), installed_exports()
     door = ArtefactDoor(ground.database, ground.clock, ground.data, key, exports)
     return ArtefactLinks(ground.settings.public_url, key, exports).links, [door.route()]
+
+
+def _premises(ground: Ground) -> Premises | None:
+    """Where worker processes work; None where the engine's own process does it all."""
+    settings = ground.settings
+    if settings.workers == 1:
+        return None
+    return Premises(settings.workers, ground.data, settings.max_instance, settings.min_free)
 
 
 def _oauth(

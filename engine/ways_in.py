@@ -34,6 +34,8 @@ from engine.channel import (
 from engine.errors import ConfigurationError
 from engine.listening_sockets import ListeningSockets
 from engine.table import Declared
+from engine.workers.crew import Crew
+from engine.workers.orders import Premises
 
 logger = logging.getLogger("pons.ways_in")
 
@@ -68,12 +70,18 @@ class WaysIn:
         max_instance: int,
         in_flight: InFlight | None = None,
         tokens: TokenVerifier | None = None,
+        premises: Premises | None = None,
     ) -> None:
+        """
+        Args:
+            premises: where worker processes work, if there are any.
+        """
         self._intake = intake
         self._sites = sites
         self._max_instance = max_instance
         self._in_flight = in_flight or InFlight()
         self._tokens = tokens or NoTokens()
+        self._premises = premises
         self._sockets = ListeningSockets()
         self._ways: Mapping[str, Way] = {}
         self._leaving: dict[asyncio.Task[None], Way] = {}
@@ -95,6 +103,8 @@ class WaysIn:
             in_flight=self._in_flight,
             tokens=self._tokens,
         )
+        if declared.type.processes and self._premises is not None:
+            return Way(declared, Crew(declared.type, declared.settings, lent, self._premises), [])
         channel = declared.type.build(declared.settings, lent)
         routes = list(channel.routes(self._intake)) if isinstance(channel, Mounted) else []
         return Way(declared, channel, routes)

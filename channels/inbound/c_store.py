@@ -358,4 +358,4 @@ def _build(settings: CStoreSettings, context: InboundContext) -> CStore:
     return CStore(settings, context)
 
 
-CHANNEL = InboundType("c_store", CStoreSettings, _build)
+CHANNEL = InboundType("c_store", CStoreSettings, _build, processes=True)

@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
 from starlette.applications import Starlette
 
-from channels.inbound.c_store import CStore, CStoreSettings
+from channels.inbound.c_store import CHANNEL, CStore, CStoreSettings
 from channels.inbound.stow_rs import StowRs, StowRsSettings
 from engine.channel import InboundContext
 from engine.clock import SteadyClock
@@ -27,6 +27,8 @@ from engine.spool import Spool
 from engine.store.database import Database, SqliteDatabase
 from engine.store.migrate import migrate
 from engine.web import serving
+from engine.workers.crew import Crew
+from engine.workers.orders import Premises
 
 MAX_INSTANCE = 4 << 20
 
@@ -78,15 +80,25 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
 
 
 @pytest.fixture
-def listening(house: House) -> Callable[..., AbstractAsyncContextManager[int]]:
+def processes(request: pytest.FixtureRequest) -> int:
+    """How many processes receive; `EITHER_WAY` runs a test in the engine's own and in two workers."""
+    return int(getattr(request, "param", 1))
+
+
+EITHER_WAY = pytest.mark.parametrize("processes", [1, 2], indirect=True, ids=["one", "workers"])
+
+
+@pytest.fixture
+def listening(house: House, processes: int) -> Callable[..., AbstractAsyncContextManager[int]]:
     """A function: ``async with listening(max_associations=1) as port``."""
 
     @asynccontextmanager
     async def listen(**settings: Any) -> AsyncIterator[int]:
-        channel = CStore(
-            CStoreSettings(**{"listen": "127.0.0.1:0", **settings}),
-            InboundContext("pacs", Directory(SITES), MAX_INSTANCE),
-        )
+        block = CStoreSettings(**{"listen": "127.0.0.1:0", **settings})
+        lent = InboundContext("pacs", Directory(SITES), MAX_INSTANCE)
+        channel: CStore | Crew = CStore(block, lent)
+        if processes > 1:
+            channel = Crew(CHANNEL, block, lent, Premises(processes, house.data, MAX_INSTANCE, 1 << 20))
         async with channel.listening(house.intake):
             assert channel.address is not None
             yield channel.address[1]
@@ -137,12 +149,12 @@ def instance() -> Callable[..., bytes]:
 
 @pytest.fixture
 def eventually() -> Callable[..., Any]:
-    """A coroutine function that waits until a condition holds, 10 s at most."""
+    """A coroutine function that waits until a condition holds, 30 s at most."""
 
     async def wait(condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while not condition():
-            assert time.monotonic() < deadline, "the condition did not come true in 10 s"
+            assert time.monotonic() < deadline, "the condition did not come true in 30 s"
             await asyncio.sleep(0.01)
 
     return wait

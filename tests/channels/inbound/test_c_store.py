@@ -28,6 +28,7 @@ from engine.channel import Landing, Wait
 from engine.errors import ConfigurationError, RejectedReason
 from engine.model import Arrival, Receipt
 from examples.demo.senders import held_reactor
+from tests.channels.inbound.conftest import EITHER_WAY
 from tests.channels.inbound.dimse_wire import (
     COMMAND,
     EXPLICIT,
@@ -103,6 +104,7 @@ def two_folders(real_study: Path, tmp_path: Path) -> tuple[list[Path], tuple[Pat
 
 
 @pytest.mark.peers
+@EITHER_WAY
 async def test_storescu_and_dcmsend_at_once_arrive_byte_for_byte(
     listening: Callable[..., Any], house: Any, real_study: Path, tmp_path: Path
 ) -> None:
@@ -282,6 +284,7 @@ async def test_an_encapsulated_instance_is_stored_as_sent(listening: Callable[..
     assert data_set_bytes(house.stored[0].read_bytes()) == data_set_bytes(content)
 
 
+@EITHER_WAY
 async def test_the_same_instance_again_is_success_and_another_content_is_a_duplicate(
     listening: Callable[..., Any], house: Any, instance: Callable[..., bytes]
 ) -> None:
@@ -327,6 +330,7 @@ def test_every_reason_has_its_status() -> None:
     assert 0xA700 not in STATUS.values()  # that one asks for another try
 
 
+@EITHER_WAY
 async def test_a_full_disk_asks_for_another_try(
     listening: Callable[..., Any], house: Any, instance: Callable[..., bytes]
 ) -> None:
@@ -337,6 +341,7 @@ async def test_a_full_disk_asks_for_another_try(
     assert house.stored == []
 
 
+@EITHER_WAY
 async def test_a_draining_engine_asks_for_another_try(
     listening: Callable[..., Any], house: Any, instance: Callable[..., bytes]
 ) -> None:
@@ -460,7 +465,12 @@ ENDINGS: list[tuple[str, Ending]] = [
 ]
 
 
-@pytest.mark.parametrize("ending", [row[1] for row in ENDINGS], ids=[row[0] for row in ENDINGS])
+@pytest.mark.parametrize(
+    ("processes", "ending"),
+    [(1, row[1]) for row in ENDINGS] + [(2, row[1]) for row in ENDINGS[:4]],
+    ids=[row[0] for row in ENDINGS] + [f"{row[0]}, workers" for row in ENDINGS[:4]],
+    indirect=["processes"],
+)
 async def test_an_instance_that_breaks_off_leaves_nothing(
     listening: Callable[..., Any],
     house: Any,
@@ -525,6 +535,7 @@ async def test_garbage_instead_of_a_request_is_aborted(listening: Callable[..., 
         await asyncio.to_thread(association.release)
 
 
+@EITHER_WAY
 async def test_an_announcement_that_does_not_match_is_refused(
     listening: Callable[..., Any], house: Any, instance: Callable[..., bytes]
 ) -> None:
@@ -565,6 +576,7 @@ async def test_another_operation_is_not_recognised(listening: Callable[..., Any]
 # ── the end of the listener, TLS, configuration ─────────────────────────────────────────────────
 
 
+@EITHER_WAY
 async def test_a_c_store_under_way_may_finish_before_the_listener_is_gone(
     listening: Callable[..., Any], house: Any, instance: Callable[..., bytes], eventually: Callable[..., Any]
 ) -> None:
@@ -590,6 +602,7 @@ async def test_a_c_store_under_way_may_finish_before_the_listener_is_gone(
     assert house.open_sessions == 0
 
 
+@EITHER_WAY
 async def test_a_c_store_that_never_finishes_does_not_keep_the_listener(
     listening: Callable[..., Any], house: Any, eventually: Callable[..., Any]
 ) -> None:
@@ -615,6 +628,7 @@ def key_and_certificate(tmp_path: Path) -> tuple[Path, Path]:
     return key, certificate
 
 
+@EITHER_WAY
 async def test_tls_is_spoken_where_it_is_configured(
     listening: Callable[..., Any],
     house: Any,
@@ -635,6 +649,7 @@ async def test_tls_is_spoken_where_it_is_configured(
     assert len(house.stored) == 1
 
 
+@EITHER_WAY
 async def test_an_address_in_use_is_a_configuration_error(listening: Callable[..., Any]) -> None:
     async with listening() as port:
         with pytest.raises(

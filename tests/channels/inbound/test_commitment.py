@@ -20,6 +20,7 @@ from channels.transport.commitment_scu import CONTEXTS, accepted
 from channels.transport.upper_layer import Peer, associate
 from engine.store import commitment_requests
 from engine.store.tables import commitment_requests as requests
+from tests.channels.inbound.conftest import EITHER_WAY
 from tests.channels.inbound.test_c_store import send, store
 from tests.peers.part10 import data_set_bytes
 
@@ -168,6 +169,7 @@ async def test_what_is_not_here_in_full_fails_with_its_reason(
     assert failed(report) == [("1.2.3.1.2", 0x0110), ("1.2.3.1.3", 0x0119), ("1.2.3.1.4", 0x0112)]
 
 
+@EITHER_WAY
 async def test_a_requester_may_go_on_storing_while_it_is_told(
     listening: Callable[..., Any], house: Any, instance: Callable[..., bytes]
 ) -> None:
@@ -231,6 +233,7 @@ async def heard(association: Any) -> tuple[int | None, int | None, int | None]:
     )
 
 
+@EITHER_WAY
 async def test_a_requester_that_hangs_up_is_called_back(
     listening: Callable[..., Any], house: Any, instance: Callable[..., bytes]
 ) -> None:

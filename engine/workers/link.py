@@ -1,0 +1,216 @@
+"""The pipe between the engine and a worker: calls that are answered, and words that are not.
+
+Enter: names and arguments, from any thread. Leave: the same at the other end, in the order in which they
+were said. Only these two processes have the pipe: what a peer sent passes as data inside a message, never
+as one. When either process ends, the other reads the end of the pipe: it is the notice of death.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, Future, InvalidStateError
+from contextlib import suppress
+from itertools import count
+from multiprocessing.connection import Connection
+from typing import Any
+
+logger = logging.getLogger("pons.workers")
+
+CALL, TELL, DONE, FAILED, CANCEL = range(5)
+_BATCH = 256  # messages in one write
+
+Message = tuple[int, int, Any, Any]  # which of the five, number of the call, and two more
+
+
+class LinkLost(ConnectionError):
+    """The process at the other end has ended."""
+
+
+class Link:
+    """One end."""
+
+    def __init__(
+        self,
+        pipe: socket.socket,
+        serve: Callable[[str, Sequence[Any]], Any],
+        on_end: Callable[[], object],
+        *,
+        queued: bool,
+    ) -> None:
+        """
+        Args:
+            pipe: one of a pair; the link's to close.
+            serve: answers a call of the other end, with a value or a future, or raises; in the link's thread.
+            on_end: called from that thread when the other end is gone.
+            queued: saying something never waits for the other end (True), or has left this process when it
+                returns (False).
+        """
+        self._pipe = pipe
+        self._connection = Connection(os.dup(pipe.fileno()))
+        self._serve = serve
+        self._on_end = on_end
+        self._lock = threading.Lock()
+        self._numbers = count(1)
+        self._asked: dict[int, Future[Any]] = {}
+        self._serving: dict[int, Future[Any]] = {}
+        self._outbox: queue.SimpleQueue[Message | None] | None = queue.SimpleQueue() if queued else None
+        self._writer = threading.Thread(target=self._write_queued, name="pons-link-out", daemon=True)
+        self._ended = False
+
+    def start(self) -> None:
+        """Begin to read, and to write what is queued."""
+        threading.Thread(target=self._read, name="pons-link", daemon=True).start()
+        if self._outbox is not None:
+            self._writer.start()
+
+    def call(self, name: str, *arguments: Any) -> Future[Any]:
+        """Ask the other end; the future has its answer, fails as it failed, or with LinkLost.
+
+        Cancelling it tells the other end that nobody waits any more.
+        """
+        future: Future[Any] = Future()
+        number = next(self._numbers)
+        with self._lock:
+            ended = self._ended
+            if not ended:
+                self._asked[number] = future
+        if ended:
+            future.set_exception(LinkLost("the process at the other end has ended"))
+            return future
+        future.add_done_callback(lambda done: self._no_longer_asked(number, done))
+        self._say((CALL, number, name, arguments))
+        return future
+
+    def tell(self, name: str, *arguments: Any) -> None:
+        """Let the other end know; harmless when it is gone."""
+        self._say((TELL, 0, name, arguments))
+
+    def close(self) -> None:
+        """Say nothing more; the other end reads the end of the pipe after what was said."""
+        if self._outbox is not None:
+            self._outbox.put(None)
+        else:
+            self._shut()
+
+    def _shut(self) -> None:
+        with suppress(OSError):  # closed as the other end went
+            self._pipe.shutdown(socket.SHUT_WR)
+
+    def _no_longer_asked(self, number: int, done: Future[Any]) -> None:
+        if done.cancelled():
+            with self._lock:
+                asked = self._asked.pop(number, None)
+            if asked is not None:
+                self._say((CANCEL, number, None, None))
+
+    # ── out ──
+
+    def _say(self, message: Message) -> None:
+        if self._outbox is not None:
+            self._outbox.put(message)
+            return
+        with suppress(OSError), self._lock:
+            self._connection.send([message])
+
+    def _write_queued(self) -> None:
+        assert self._outbox is not None
+        messages: list[Message] = []
+        is_last = False
+        with suppress(OSError):
+            while not is_last:
+                said = self._outbox.get()
+                with suppress(queue.Empty):
+                    while said is not None:
+                        messages.append(said)
+                        if len(messages) == _BATCH:
+                            break
+                        said = self._outbox.get_nowait()
+                is_last = said is None
+                self._connection.send(messages)
+                messages = []
+        self._shut()
+
+    # ── in ──
+
+    def _read(self) -> None:
+        try:
+            while True:
+                for message in self._connection.recv():
+                    self._take(message)
+        except (EOFError, OSError):
+            pass
+        except Exception:
+            logger.exception("defect: the link to a process broke")
+        with self._lock:
+            self._ended = True
+            asked, self._asked = self._asked, {}
+        for future in asked.values():
+            with suppress(InvalidStateError):
+                future.set_exception(LinkLost("the process at the other end has ended"))
+        if self._outbox is not None:
+            self._outbox.put(None)
+            self._writer.join()
+        with self._lock:
+            self._connection.close()
+            self._pipe.close()
+        self._on_end()
+
+    def _take(self, message: Message) -> None:
+        kind, number, name, content = message
+        if kind == CALL:
+            self._answer(number, name, content)
+        elif kind == TELL:
+            try:
+                self._serve(name, content)
+            except Exception:
+                logger.exception("defect: word of another process was not taken")
+        elif kind == CANCEL:
+            serving = self._serving.get(number)
+            if serving is not None:
+                serving.cancel()
+        else:
+            with self._lock:
+                asked = self._asked.pop(number, None)
+            if asked is not None and asked.set_running_or_notify_cancel():
+                if kind == DONE:
+                    asked.set_result(content)
+                else:
+                    asked.set_exception(_unpacked(content))
+
+    def _answer(self, number: int, name: str, arguments: Sequence[Any]) -> None:
+        try:
+            answer = self._serve(name, arguments)
+        except Exception as error:
+            self._say((FAILED, number, None, _packed(error)))
+            return
+        if isinstance(answer, Future):
+            self._serving[number] = answer
+            answer.add_done_callback(lambda done: self._answered(number, done))
+        else:
+            self._say((DONE, number, None, answer))
+
+    def _answered(self, number: int, done: Future[Any]) -> None:
+        self._serving.pop(number, None)
+        error = CancelledError() if done.cancelled() else done.exception()
+        if error is None:
+            self._say((DONE, number, None, done.result()))
+        else:
+            self._say((FAILED, number, None, _packed(error)))
+
+
+def _packed(error: BaseException) -> tuple[type[BaseException], tuple[Any, ...], dict[str, Any]]:
+    """What an error says, without its traceback: constructors take more than `args` tells."""
+    return type(error), error.args, dict(error.__dict__)
+
+
+def _unpacked(packed: tuple[type[BaseException], tuple[Any, ...], dict[str, Any]]) -> BaseException:
+    kind, arguments, facts = packed
+    error = kind.__new__(kind, *arguments)
+    error.args = arguments
+    error.__dict__.update(facts)
+    return error
