@@ -151,6 +151,7 @@ class Association(threading.Thread):
         self.too_slow = False
         """Whether its last message was aborted for its pace."""
         self._cut_off = False
+        self._events = select.poll()
         self._contexts: dict[int, Context] = {}
         self._peer_max_pdu = 0
         self.reports = EventReports(self._pdus, listener.limits.courtesy)
@@ -234,6 +235,8 @@ class Association(threading.Thread):
     # ── messages (PS3.7 6.3, PS3.8 E) ───────────────────────────────────────────────────────────
 
     def _serve(self) -> NoReturn:
+        self._events.register(self._pdus, select.POLLIN)
+        self._events.register(self._listener.wake, select.POLLIN)
         while True:
             self._wait()
             context_id, command = self._read_command()
@@ -306,10 +309,7 @@ class Association(threading.Thread):
 
     def _poll(self, timeout: float) -> bool:
         """Whether there is something to read, or the order to stop; waits ``timeout`` seconds for it."""
-        poll = select.poll()
-        poll.register(self._pdus, select.POLLIN)
-        poll.register(self._listener.wake, select.POLLIN)
-        return bool(poll.poll(timeout * 1000))
+        return bool(self._events.poll(timeout * 1000))
 
     def _read_command(self) -> tuple[int, Command]:
         collected = b""
