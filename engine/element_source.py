@@ -7,7 +7,7 @@ when they are not there. Neither source holds more than a chunk in memory.
 from __future__ import annotations
 
 import zlib
-from io import BufferedReader
+from io import BufferedIOBase, BufferedReader
 from typing import Protocol
 
 from engine.errors import Rejected, RejectedReason
@@ -83,10 +83,41 @@ class FileSource:
         self._file.seek(self.position)
 
 
+class MemorySource:
+    """Bytes that are in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._size = len(data)
+        self.position = 0
+
+    def at_end(self) -> bool:
+        """Whether nothing is left."""
+        return self.position >= self._size
+
+    def peek(self, count: int) -> bytes:
+        """Up to ``count`` bytes, not consumed."""
+        return self._data[self.position : self.position + count]
+
+    def read(self, count: int) -> bytes:
+        """Exactly ``count`` bytes."""
+        start = self.position
+        if count > self._size - start:
+            raise _cut_short(self._size)
+        self.position = start + count
+        return self._data[start : start + count]
+
+    def skip(self, count: int) -> None:
+        """Step over exactly ``count`` bytes."""
+        if count > self._size - self.position:
+            raise _cut_short(self._size)
+        self.position += count
+
+
 class DeflatedSource:
     """A deflated data set, inflated piece by piece; positions count inflated bytes."""
 
-    def __init__(self, file: BufferedReader) -> None:
+    def __init__(self, file: BufferedIOBase) -> None:
         self._file = file
         self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
         self._ahead = b""

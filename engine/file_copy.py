@@ -43,6 +43,7 @@ def copy_file(source: Path, copy: Path, path: str) -> Listed:
 def share(source: Path, copy: Path) -> bool:
     """Whether the copy could be made of the very blocks of its source: a reflink, else a hard link."""
     with source.open("rb") as file:
+        os.fsync(file.fileno())  # a small instance is durable by the log alone for a while
         descriptor = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             facts = os.fstat(file.fileno())

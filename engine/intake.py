@@ -24,7 +24,7 @@ from engine.reception import Questions, Reception
 from engine.recorder import Recorder
 from engine.spool import Spool
 from engine.store.database import Database
-from engine.store.studies import NewInstance, Recorded
+from engine.store.recording import NewInstance, Recorded
 from engine.strangers import Knock, Strangers
 
 

@@ -13,12 +13,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from io import BufferedReader
+from io import BufferedIOBase, BytesIO
 from pathlib import Path
 from typing import Any
 
 from engine.data_set import DataSetWalk, Encoding, Wanted
-from engine.element_source import DeflatedSource, FileSource, Source
+from engine.element_source import DeflatedSource, FileSource, MemorySource, Source
 from engine.errors import Rejected, RejectedReason
 from engine.model import InstanceFacts
 
@@ -59,11 +59,11 @@ class Header:
         )
 
 
-def inspect(path: Path, keywords: Iterable[str] = ()) -> Header:
+def inspect(file: Path | bytes | bytearray, keywords: Iterable[str] = ()) -> Header:
     """Follow a Part 10 file to its end and read what is asked for; blocks for the reading.
 
     Args:
-        path: the file as it landed.
+        file: the file as it landed, or its bytes.
         keywords: DICOM keywords, `(gggg,eeee)` tags, or paths such as
             `ProcedureCodeSequence.CodeValue`.
 
@@ -71,16 +71,21 @@ def inspect(path: Path, keywords: Iterable[str] = ()) -> Header:
         Rejected: NOT_DICOM, TRUNCATED, INVALID_UID or SOP_MISMATCH.
         ValueError: a keyword names no attribute (the table's check finds that first).
     """
+    if isinstance(file, Path):
+        with file.open("rb") as opened:
+            return _inspect(FileSource(opened, file.stat().st_size), opened, keywords)
+    data = bytes(file)
+    return _inspect(MemorySource(data), BytesIO(data), keywords)
+
+
+def _inspect(source: Source, file: BufferedIOBase, keywords: Iterable[str]) -> Header:
     names = tuple(keywords)
-    wanted = _wanted(names)
-    with path.open("rb") as file:
-        source: Source = FileSource(file, path.stat().st_size)
-        meta = _read_file_meta(source)
-        transfer_syntax_uid = _text(meta.found.get("TransferSyntaxUID"))
-        if not transfer_syntax_uid:
-            raise Rejected(RejectedReason.NOT_DICOM, "the file meta names no transfer syntax (PS3.10 7.1)")
-        walk = DataSetWalk(_open_data_set(file, source, transfer_syntax_uid), wanted)
-        walk.run(_encoding(transfer_syntax_uid))
+    meta = _read_file_meta(source)
+    transfer_syntax_uid = _text(meta.found.get("TransferSyntaxUID"))
+    if not transfer_syntax_uid:
+        raise Rejected(RejectedReason.NOT_DICOM, "the file meta names no transfer syntax (PS3.10 7.1)")
+    walk = DataSetWalk(_open_data_set(file, source, transfer_syntax_uid), _wanted(names))
+    walk.run(_encoding(transfer_syntax_uid))
     identity = {keyword: _uid(keyword, walk.found.get(keyword)) for keyword in _IDENTITY}
     _check_pixel_data(walk.top_level)
     for announced, found, what in (
@@ -119,7 +124,7 @@ def _read_file_meta(source: Source) -> DataSetWalk:
 _FILE_META = Wanted.of(("MediaStorageSOPClassUID", "MediaStorageSOPInstanceUID", "TransferSyntaxUID"))
 
 
-def _open_data_set(file: BufferedReader, source: Source, transfer_syntax_uid: str) -> Source:
+def _open_data_set(file: BufferedIOBase, source: Source, transfer_syntax_uid: str) -> Source:
     if transfer_syntax_uid not in _DEFLATED:
         return source
     file.seek(source.position)

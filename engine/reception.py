@@ -18,9 +18,10 @@ from typing import Any, TypeVar
 from engine import part10
 from engine.channel import Wait
 from engine.errors import Busy, DatabaseUnavailable, Rejected, RejectedReason
+from engine.landing import FileLanding
 from engine.model import Arrival, Receipt
-from engine.spool import FileLanding, Spool
-from engine.store.studies import NewInstance, Recorded
+from engine.spool import Spool
+from engine.store.recording import NewInstance, Recorded
 
 logger = logging.getLogger("pons.intake")
 
@@ -162,7 +163,7 @@ class Reception(ABC):
         )
 
     def _make_durable(self, arrival: Arrival, landing: FileLanding, questions: Questions) -> NewInstance:
-        header = part10.inspect(landing.path, questions.keywords)
+        header = part10.inspect(landing.path if landing.held is None else landing.held, questions.keywords)
         for announced, found, what in (
             (arrival.sop_class_uid, header.sop_class_uid, "SOP Class UID"),
             (arrival.sop_instance_uid, header.sop_instance_uid, "SOP Instance UID"),

@@ -1,108 +1,33 @@
 """Instance bytes on disk: landed, made durable, found again.
 
-Enter: the bytes of one DICOM Part 10 file, in pieces, in order. Leave: a file under
-`instances/<site>/<study>/` that survives a power cut, and the digest of its data set. A landing
-is a file in `landing/<process>/` that nobody else can see; it becomes an instance by fsync, rename
-and fsync of the directory. A study's folder may be taken away by retention while an instance arrives:
-then it is made again. Each process keeps its landing folder locked while it lives, so what lies
-in one that is not locked belonged to a crash and goes.
-
-Two Part 10 files may carry the same data set under different file meta (another sending AE title,
-another way in), so the digest covers the data set alone (PS3.10 7.1).
+Enters: a landing (`engine.landing`). Leaves: a file under `instances/<site>/<study>/` that survives a power
+cut. A small instance is written under its name at once and made durable by the log (`engine.instance_log`); a
+large one is a file in `landing/<process>/` already, and becomes an instance by fsync, rename and fsync of the
+directory. A study's folder may be taken away by retention while an instance arrives: then it is made again.
+Each process keeps its landing folder locked while it lives, so what lies in one that is not locked belonged
+to a crash: landings go, and its log is recovered from.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
-import hashlib
 import os
 import re
 import shutil
-import struct
 import threading
 import time
 import uuid
-from collections.abc import Callable, Set
+from collections import deque
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 
+from engine import instance_log
 from engine.errors import Busy, Rejected, RejectedReason
+from engine.instance_log import InstanceLog
+from engine.landing import FULL, FileLanding
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
-_META_START = struct.Struct("<128x4s4s2sHI")  # preamble, DICM, (0002,0000), "UL", 4, group length
-
-
-class FileLanding:
-    """One instance on its way to disk."""
-
-    def __init__(self, path: Path, limit: int, on_full: Callable[[], None] = lambda: None) -> None:
-        self.path = path
-        self._on_full = on_full
-        self._limit = limit
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        self._size = 0
-        self._digest = hashlib.sha256()
-        self._head: bytearray | None = bytearray()  # until the end of the file meta is known
-        self._meta_left = 0
-
-    @property
-    def size(self) -> int:
-        """Bytes written so far."""
-        return self._size
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append; raises Rejected(TOO_LARGE) past the limit and Busy when the disk is full."""
-        view = memoryview(data)
-        if self._size + len(view) > self._limit:
-            raise Rejected(RejectedReason.TOO_LARGE, f"the instance is larger than {self._limit} bytes")
-        try:
-            rest = view
-            while rest:
-                rest = rest[os.write(self._file, rest) :]
-        except OSError as error:
-            if error.errno in FULL:
-                self._on_full()
-                raise Busy("no space is left for instances", storage_full=True) from None
-            raise
-        self._size += len(view)
-        self._hash(view)
-
-    def _hash(self, view: memoryview) -> None:
-        if self._head is not None:
-            self._head += view
-            if len(self._head) < _META_START.size:
-                return
-            view, self._head = memoryview(self._head), None
-            _, magic, vr, length, group_length = _META_START.unpack(view[: _META_START.size])
-            if (magic, vr, length) == (b"\x02\x00\x00\x00", b"UL", 4):
-                self._meta_left = _META_START.size + group_length
-        skipped = min(self._meta_left, len(view))
-        self._meta_left -= skipped
-        self._digest.update(view[skipped:])
-
-    def sha256(self) -> str:
-        """Digest of the data set; of the whole file when it has no file meta group length."""
-        if self._head is not None:
-            self._digest.update(self._head)
-            self._head = None
-        return self._digest.hexdigest()
-
-    def sync(self) -> None:
-        """Make the bytes durable (their name is not yet)."""
-        os.fsync(self._file)
-
-    def discard(self) -> None:
-        """Forget the bytes; harmless after they were kept and when repeated."""
-        self.close()
-        self.path.unlink(missing_ok=True)
-
-    def close(self) -> None:
-        """Let go of the file descriptor."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
 
 
 class Spool:
@@ -123,6 +48,7 @@ class Spool:
         """
         self.instances = data / "instances"
         self._landings = data / "landing"
+        self._logs = data / "log"
         self._max_instance = max_instance
         self._min_free = min_free
         self._free_space = free_space
@@ -130,18 +56,25 @@ class Spool:
         self._checked_at = -1.0
         self._free = 0
         self._lock = threading.Lock()
-        self._known: set[Path] = set()
+        self._there: set[Path] = set()  # folders that are made
+        self._known: set[Path] = set()  # of them, those whose names are durable
         self._failed = False
+        self.abandoned: deque[str] = deque()
+        """Paths under which bytes may lie that nobody will record; whoever records looks before they go."""
         self.shut = False
         """Whether the disk keeps new landings out, as whoever watches it found."""
         for folder in (data, self.instances, self._landings):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         fsync_folder(data)
         self._landing, self._landing_lock = _own_folder(self._landings)
+        self._log = InstanceLog(
+            self._logs / self._landing.name, lambda: instance_log.sync_file_system(self.instances)
+        )
 
     def close(self) -> None:
-        """Let go of the landing folder; what still lies in it is for `collect_leftovers` to find."""
+        """Settle the log and let go of the landing folder; what still lies there is for the next start."""
         if self._landing_lock >= 0:
+            self._log.close()
             os.close(self._landing_lock)
             self._landing_lock = -1
             with contextlib.suppress(OSError):
@@ -166,6 +99,18 @@ class Spool:
             folder.rmdir()
             os.close(lock)
         return removed
+
+    def left_logs(self) -> Iterator[Path]:
+        """The logs of processes that have ended without settling them, each locked while it is looked at."""
+        for folder in sorted(self._logs.glob("*")):
+            home = self._landings / folder.name
+            home.mkdir(mode=0o700, exist_ok=True)
+            lock = _locked(home)
+            if lock is not None:
+                try:
+                    yield folder
+                finally:
+                    os.close(lock)
 
     @property
     def free(self) -> int:
@@ -201,14 +146,12 @@ class Spool:
         """Open a landing; raises Busy below the watermark."""
         if self.shut or self.below_watermark:
             raise Busy("the disk is below its watermark", storage_full=True)
-        try:
-            return FileLanding(self._landing / uuid.uuid4().hex, self._max_instance, self.failed)
-        except OSError as error:
-            if error.errno in (*FULL, errno.EMFILE, errno.ENFILE):
-                full = error.errno in FULL
-                self._failed |= full
-                raise Busy(f"a landing cannot be opened: {error.strerror}", storage_full=full) from None
-            raise
+        return FileLanding(
+            self._landing / uuid.uuid4().hex,
+            self._max_instance,
+            in_memory=instance_log.LIMIT,
+            on_full=self.failed,
+        )
 
     def keep(self, landing: FileLanding, site: str, study_instance_uid: str, sop_instance_uid: str) -> str:
         """Make a landing an instance: durable bytes under a durable name.
@@ -220,21 +163,58 @@ class Spool:
         for uid in (study_instance_uid, sop_instance_uid):
             if not _UID.fullmatch(uid):  # it becomes part of a path
                 raise Rejected(RejectedReason.INVALID_UID, "a UID is malformed")
-        digest = landing.sha256()
         folder = self.instances / site / study_instance_uid
-        name = f"{sop_instance_uid}-{digest[:16]}.dcm"
+        name = f"{sop_instance_uid}-{landing.sha256()[:16]}.dcm"
         path = f"{site}/{study_instance_uid}/{name}"
         try:
-            landing.sync()
-            landing.close()
             self._before_naming(path)
-            self._name(landing.path, folder, name)
+            if landing.held is None or not self._write(landing.held, folder / name):
+                landing.sync()
+                landing.close()
+                self._name(landing.path, folder, name)
+            elif not self._log.append(path, landing.held):
+                self._sync(folder, name)
         except OSError as error:
+            self.abandoned.append(path)
             if error.errno in FULL:
                 self.failed()
                 raise Busy("no space is left for instances", storage_full=True) from None
             raise
         return path
+
+    def _write(self, content: bytearray, path: Path) -> bool:
+        """Write a file that is not there yet, unsynced; False when it is there."""
+        for _ in range(3):
+            self._make_folder(path.parent, durable=False)
+            try:
+                file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            except FileExistsError:
+                return False
+            except FileNotFoundError:
+                self._forget_folder(path.parent)
+                continue
+            try:
+                rest = memoryview(content)
+                while rest:
+                    rest = rest[os.write(file, rest) :]
+            finally:
+                os.close(file)
+            return True
+        raise Busy("earlier instances of the study are being removed at this moment")
+
+    def _sync(self, folder: Path, name: str) -> None:
+        """Make a file that was written under its name durable."""
+        try:
+            self._make_folder(folder)
+            file = os.open(folder / name, os.O_RDONLY)
+            try:
+                os.fsync(file)
+            finally:
+                os.close(file)
+            fsync_folder(folder)
+        except FileNotFoundError:
+            self._forget_folder(folder)
+            raise Busy("earlier instances of the study are being removed at this moment") from None
 
     def _name(self, landed: Path, folder: Path, name: str) -> None:
         for _ in range(3):
@@ -249,6 +229,12 @@ class Spool:
             else:
                 return
         raise Busy("earlier instances of the study are being removed at this moment")
+
+    def put_back(self, relative: str, content: bytes) -> None:
+        """Write a recorded instance again that the file system has lost; durable on return."""
+        path = self.path(relative)
+        self._make_folder(path.parent)
+        write_durably(path, content)
 
     def path(self, relative: str) -> Path:
         """Where the bytes of a recorded instance are."""
@@ -273,6 +259,7 @@ class Spool:
         folder = self.instances / relative
         with self._lock:
             self._known.discard(folder)
+            self._there.discard(folder)
             with contextlib.suppress(FileNotFoundError):
                 if not kept:
                     folder.rename(trash / uuid.uuid4().hex)
@@ -281,21 +268,25 @@ class Spool:
                     if f"{relative}/{file.name}" not in kept:
                         file.unlink()
 
-    def _make_folder(self, folder: Path) -> None:
+    def _make_folder(self, folder: Path, *, durable: bool = True) -> None:
         with self._lock:
-            if folder in self._known:
+            if folder in (self._known if durable else self._there):
                 return
             for made in (folder.parent, folder):
-                if not made.exists():
-                    made.mkdir(mode=0o700, exist_ok=True)
+                made.mkdir(mode=0o700, exist_ok=True)
+                if durable:
                     fsync_folder(made.parent)
-            if len(self._known) > 10_000:
+            if len(self._there) > 10_000:
+                self._there.clear()
                 self._known.clear()
-            self._known.add(folder)
+            self._there.add(folder)
+            if durable:
+                self._known.add(folder)
 
     def _forget_folder(self, folder: Path) -> None:
         with self._lock:
             self._known.discard(folder)
+            self._there.discard(folder)
 
 
 def _own_folder(parent: Path) -> tuple[Path, int]:

@@ -20,6 +20,7 @@ from engine.store import destinations as destination_rows
 from engine.store.clock_set_back import bring_back
 from engine.store.database import Database
 from engine.store.reconcile import reconcile
+from engine.store.recovery import recover
 from engine.table import Table
 
 logger = logging.getLogger("pons.run")
@@ -47,6 +48,7 @@ async def take_over(database: Database, spool: Spool, clock: Clock, table: Table
 
     Beside living processes only the landings of ended ones go; what those had leased comes due by itself.
     """
+    await asyncio.to_thread(recover, database, spool)
     removed = spool.collect_leftovers()
     if alone:
         removed += await asyncio.to_thread(reconcile, database, spool)

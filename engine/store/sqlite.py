@@ -80,6 +80,7 @@ class SqliteDatabase:
         self._writer = threading.Thread(target=self._write_forever, name="pons-write", daemon=True)
         self._writer.start()
         self._closed = False
+        self._connection: Connection | None = None  # the writer thread's
 
     async def write(self, work: Callable[[Connection], T]) -> T:
         """Run ``work`` in a transaction, with others that wait; returns once it is committed and synced."""
@@ -132,6 +133,8 @@ class SqliteDatabase:
             if batch:
                 self._commit(batch)
             if last:
+                if self._connection is not None:
+                    self._connection.close()
                 return
 
     def _gather(self) -> tuple[list[_Work], bool]:
@@ -187,8 +190,16 @@ class SqliteDatabase:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with self.engine.connect().execution_options(begin="IMMEDIATE") as connection, connection.begin():
-            yield connection
+        """On the writer's own connection: to borrow one for each commit costs as much as a statement."""
+        if self._connection is None:
+            self._connection = self.engine.connect().execution_options(begin="IMMEDIATE")
+        try:
+            with self._connection.begin():
+                yield self._connection
+        except OperationalError:  # whatever is wrong with it may be wrong with the connection
+            connection, self._connection = self._connection, None
+            connection.close()
+            raise
 
 
 def _settle(outcomes: list[_Outcome]) -> None:

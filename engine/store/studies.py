@@ -1,4 +1,4 @@
-"""Queries on studies, their instances and their revisions.
+"""Queries on studies, their instances and their revisions; how instances come in is in `recording`.
 
 Each function is one named statement or one small transaction; all take the connection first. Where
 several processes write, the study's row is what orders them: who adds to a study, closes, decides or
@@ -7,172 +7,15 @@ files a result of it holds that row, and takes it before any lane.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, func, insert, or_, select, update
 
-from engine.store.dialect import insert_unless_there, serialise
 from engine.store.tables import holds, instances, revisions, studies
 
 LATE = "instances arrived after the study was stable"
 REMOVED = "earlier instances were removed by retention"
-
-# What is said for each instance that arrives is built once: building a statement costs ten times as much
-# as running it.
-_VERSIONS = select(
-    instances.c.study_id,
-    instances.c.site,
-    instances.c.sop_instance_uid,
-    instances.c.sha256,
-    instances.c.path,
-).where(instances.c.site == bindparam("site"), instances.c.sop_instance_uid == bindparam("sop_instance_uid"))
-_STUDY_TO_OPEN = (
-    select(studies.c.id, studies.c.state, studies.c.opened_at, studies.c.last_at)
-    .where(
-        studies.c.site == bindparam("site"), studies.c.study_instance_uid == bindparam("study_instance_uid")
-    )
-    .with_for_update(key_share=True)
-)
-_OPEN_STUDY = update(studies).where(studies.c.id == bindparam("study_id"))
-_ADD_INSTANCE = insert(instances).inline()  # nobody asks for the new key
-
-
-@dataclass(frozen=True, slots=True)
-class NewInstance:
-    """What intake records of one instance whose bytes are durable."""
-
-    site: str
-    inbound: str
-    calling_ae_title: str
-    called_ae_title: str
-    remote_address: str
-    study_instance_uid: str
-    series_instance_uid: str
-    sop_class_uid: str
-    sop_instance_uid: str
-    transfer_syntax_uid: str
-    sha256: str
-    size: int
-    path: str
-    attributes: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """What became of a NewInstance."""
-
-    study_id: int
-    outcome: str  # new | duplicate | version | conflict
-    late: bool = False  # it reopened a stable study
-
-
-def known_versions(connection: Connection, site: str, sop_instance_uid: str) -> Sequence[Any]:
-    """Every version of a SOP Instance that this site has sent."""
-    return connection.execute(_VERSIONS, {"site": site, "sop_instance_uid": sop_instance_uid}).all()
-
-
-def record(connection: Connection, new: NewInstance, now: float, *, keep_versions: bool) -> Recorded:
-    """Record an instance: new, duplicate, a further version, or (versions not kept) a conflict.
-
-    A duplicate is counted and changes nothing else: it does not reopen its study.
-    """
-    serialise(connection, _name(new.site, new.sop_instance_uid))
-    versions = known_versions(connection, new.site, new.sop_instance_uid)
-    for version in versions:
-        if version.sha256 == new.sha256:
-            if _count_duplicate(connection, version):
-                return Recorded(version.study_id, "duplicate")
-            versions = ()  # retention was faster
-    if versions and not keep_versions:
-        return Recorded(versions[0].study_id, "conflict")
-    study_id, late = _open_study(connection, new, now)
-    connection.execute(
-        _ADD_INSTANCE,
-        {
-            "study_id": study_id,
-            "site": new.site,
-            "sop_instance_uid": new.sop_instance_uid,
-            "series_instance_uid": new.series_instance_uid,
-            "sop_class_uid": new.sop_class_uid,
-            "transfer_syntax_uid": new.transfer_syntax_uid,
-            "sha256": new.sha256,
-            "size": new.size,
-            "path": new.path,
-            "attributes": new.attributes,
-            "received_at": now,
-        },
-    )
-    return Recorded(study_id, "version" if versions else "new", late)
-
-
-def drop_unrecorded(connection: Connection, path: str, forget: Callable[[str], None]) -> None:
-    """Remove the bytes of an instance unless a row names them; nobody records it meanwhile.
-
-    Args:
-        path: below the instances folder, as `engine.spool` names it.
-        forget: removes them.
-    """
-    site, _, name = path.split("/")
-    sop_instance_uid = name.rpartition("-")[0]
-    serialise(connection, _name(site, sop_instance_uid))
-    if all(version.path != path for version in known_versions(connection, site, sop_instance_uid)):
-        forget(path)
-
-
-def _name(site: str, sop_instance_uid: str) -> str:
-    return f"instance {site} {sop_instance_uid}"
-
-
-def _count_duplicate(connection: Connection, version: Row[Any]) -> bool:
-    """Count an instance that came again; False when retention has removed it since it was seen."""
-    connection.execute(
-        update(studies).where(studies.c.id == version.study_id).values(duplicates=studies.c.duplicates + 1)
-    )
-    # Only now is the study's row ours.
-    return any(
-        seen.path == version.path
-        for seen in known_versions(connection, version.site, version.sop_instance_uid)
-    )
-
-
-def _open_study(connection: Connection, new: NewInstance, now: float) -> tuple[int, bool]:
-    key = {"site": new.site, "study_instance_uid": new.study_instance_uid}
-    latest = {
-        "inbound": new.inbound,
-        "calling_ae_title": new.calling_ae_title,
-        "called_ae_title": new.called_ae_title,
-        "remote_address": new.remote_address,
-    }
-    row = connection.execute(_STUDY_TO_OPEN, key).one_or_none()
-    if row is None:
-        insert_unless_there(
-            connection,
-            studies,
-            **key,
-            state="receiving",
-            revision=0,
-            duplicates=0,
-            opened_at=now,
-            last_at=now,
-            **latest,
-        )
-        row = connection.execute(
-            _STUDY_TO_OPEN, key
-        ).one()  # ours, or that of another process that was faster
-    reopened = row.state == "stable"
-    connection.execute(
-        _OPEN_STUDY,
-        {
-            "study_id": row.id,
-            "state": "receiving",
-            "opened_at": now if reopened else row.opened_at,
-            "last_at": max(now, row.last_at),
-            **latest,
-        },
-    )
-    return int(row.id), reopened
 
 
 def lock(connection: Connection, study_id: int) -> Row[Any]:

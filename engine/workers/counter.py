@@ -17,7 +17,7 @@ from typing import Any
 
 from engine.channel import SiteDirectory
 from engine.intake import DurableIntake
-from engine.store.studies import NewInstance, Recorded
+from engine.store.recording import NewInstance, Recorded
 from engine.workers.orders import State
 
 Bind = Callable[[str, int], socket.socket]

@@ -17,7 +17,7 @@ from engine.errors import Busy
 from engine.model import CommitmentReport, CommitmentRequest, OwedReport, Site
 from engine.reception import Reception
 from engine.spool import Spool
-from engine.store.studies import NewInstance, Recorded
+from engine.store.recording import NewInstance, Recorded
 from engine.workers.link import Link
 from engine.workers.orders import State
 

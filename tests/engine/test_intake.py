@@ -23,8 +23,11 @@ def rows(database: Database, table: object) -> list[object]:
 
 
 def kept(spool: Spool) -> list[Path]:
+    data = spool.instances.parent
     return sorted(
-        file for file in spool.instances.parent.rglob("*") if file.is_file() and "sqlite" not in file.name
+        file
+        for file in data.rglob("*")
+        if file.is_file() and "sqlite" not in file.name and data / "log" not in file.parents
     )
 
 

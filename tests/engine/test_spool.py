@@ -6,11 +6,14 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from engine.data_set_digest import digest_of
 from engine.errors import Busy, Rejected, RejectedReason
+from engine.instance_log import LIMIT, entries
 from engine.spool import Spool, write_durably
 
 
@@ -76,11 +79,35 @@ def test_a_full_disk_is_busy_not_a_crash(spool: Spool, monkeypatch: pytest.Monke
     def full(_descriptor: int, _data: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
+    landing.write(b"x" * LIMIT)  # in memory still
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(Busy) as refusal:
         landing.write(b"x")
     assert refusal.value.storage_full
     landing.discard()
+    assert not list((spool.instances.parent / "landing").glob("*/*"))
+
+
+def test_a_disk_that_is_full_when_a_small_instance_is_kept_is_busy(
+    spool: Spool, instance: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    landing = spool.land()
+    landing.write(instance())
+
+    def full(_descriptor: int, _data: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(Busy) as refusal:
+            spool.keep(landing, "st-marys", "1.2.3", "1.2.3.4")
+    assert refusal.value.storage_full
+    assert spool.take_failure()
+    (half,) = spool.instances.rglob("*.dcm")
+    assert list(spool.abandoned) == [str(half.relative_to(spool.instances))], "whoever records removes it"
+    again = spool.land()
+    again.write(instance())
+    assert spool.path(spool.keep(again, "st-marys", "1.2.3", "1.2.3.4")).read_bytes() == instance()
 
 
 @pytest.mark.parametrize("uid", ["..", ".", "1..2", "../1", "1/2", "", "1.2\n", "a"])
@@ -95,8 +122,8 @@ def test_no_uid_becomes_a_path_outside_the_spool(spool: Spool, uid: str) -> None
 
 
 def test_what_an_ended_process_left_in_its_landing_is_collected(spool: Spool) -> None:
-    ended = Spool(spool.instances.parent, max_instance=100, min_free=0)
-    ended.land().write(b"half an inst")
+    ended = Spool(spool.instances.parent, max_instance=2 * LIMIT, min_free=0)
+    ended.land().write(b"half an inst" + bytes(LIMIT))
     (spool.instances.parent / "landing" / "of-an-old-release").write_bytes(b"half")
     ended.close()
     assert spool.collect_leftovers() == 2
@@ -119,27 +146,70 @@ def test_the_landings_of_a_living_process_are_left_alone(
     )
 
 
-def test_bytes_and_names_are_synced_before_keep_returns(
-    spool: Spool, instance: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files and folders that were synced, in order."""
+    seen: list[str] = []
+
+    def watched(sync: Callable[[int], None]) -> Callable[[int], None]:
+        def watch(descriptor: int) -> None:
+            seen.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+            sync(descriptor)
+
+        return watch
+
+    for name in ("fsync", "fdatasync"):
+        monkeypatch.setattr(os, name, watched(getattr(os, name)))
+    return seen
+
+
+def test_bytes_and_names_of_a_large_instance_are_synced_before_keep_returns(
+    spool: Spool, synced: list[str]
 ) -> None:
-    synced: list[str] = []
-    fsync = os.fsync
-
-    def watch(descriptor: int) -> None:
-        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
-        fsync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", watch)
     landing = spool.land()
-    landing.write(instance())
+    landing.write(bytes(LIMIT + 1))
     folder = spool.path(spool.keep(landing, "st-marys", "1.2.3", "1.2.3.4")).parent
     # The bytes first, then the new folders from the top, at last the name itself.
-    assert synced == [
-        str(landing.path),
-        str(spool.instances),
-        str(folder.parent),
-        str(folder),
-    ]
+    assert synced == [str(landing.path), str(spool.instances), str(folder.parent), str(folder)]
+
+
+def test_a_small_instance_is_synced_in_the_log_before_keep_returns(
+    spool: Spool, instance: Callable[..., bytes], synced: list[str]
+) -> None:
+    for number in (1, 2):
+        landing = spool.land()
+        landing.write(instance(number))
+        path = spool.keep(landing, "st-marys", "1.2.3", f"1.2.3.{number}")
+    (segment,) = (spool.instances.parent / "log").glob("*/*")
+    names = [str(segment.parent), str(segment.parent.parent), str(spool.instances.parent)]
+    assert synced == [*names, str(segment), str(segment)], (
+        "the names of the log once, then a sync an instance"
+    )
+    assert [name for name, _ in entries(segment)][-1] == path
+    assert [content for _, content in entries(segment)] == [instance(1), instance(2)]
+
+
+def test_the_same_instance_at_the_same_time_is_kept_whole(
+    spool: Spool, instance: Callable[..., bytes]
+) -> None:
+    landings = [spool.land() for _ in range(16)]
+    for number, landing in enumerate(landings):
+        landing.write(instance(sender=f"S{number}"))  # one data set, and file meta of each sender's own
+    with ThreadPoolExecutor(16) as threads:
+        paths = set(threads.map(lambda one: spool.keep(one, "st-marys", "1.2.3", "1.2.3.4"), landings))
+    (path,) = paths
+    assert digest_of(spool.path(path)) == landings[0].sha256()
+    assert [file.name for file in spool.path(path).parent.iterdir()] == [path.rpartition("/")[2]]
+
+
+def test_a_clean_end_settles_the_log_and_leaves_none(spool: Spool, instance: Callable[..., bytes]) -> None:
+    landing = spool.land()
+    landing.write(instance())
+    path = spool.keep(landing, "st-marys", "1.2.3", "1.2.3.4")
+    landing.discard()
+    spool.close()
+    assert not list((spool.instances.parent / "log").glob("*"))
+    assert spool.path(path).read_bytes() == instance()
 
 
 def test_a_durable_write_replaces_whole_files_only(tmp_path: Path) -> None:

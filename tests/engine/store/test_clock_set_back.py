@@ -9,6 +9,7 @@ from sqlalchemy import Connection, insert, select, update
 from engine.store import lanes, studies, work
 from engine.store.clock_set_back import bring_back
 from engine.store.database import Database
+from engine.store.recording import record
 from engine.store.tables import commitments, destinations, jobs
 from engine.store.tables import deliveries as delivery_rows
 from engine.store.tables import lanes as lane_rows
@@ -39,7 +40,7 @@ def a_job(connection: Connection, study_id: int) -> None:
 def test_a_study_that_was_arriving_becomes_stable(database: Database) -> None:
     study_id = a_study(database)
     new = an_instance(7, study="1.1")
-    database.write_now(lambda c: studies.record(c, new, THEN, keep_versions=True))
+    database.write_now(lambda c: record(c, new, THEN, keep_versions=True))
     assert database.write_now(lambda c: bring_back(c, NOW, 60)) == 3600
     quiet = database.read_now(lambda c: studies.quiet_studies(c, NOW, NOW - 9999))
     assert [row.id for row in quiet] == [study_id]

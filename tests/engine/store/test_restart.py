@@ -18,7 +18,7 @@ from engine.store import lanes, postgres
 from engine.store.database import PostgresDatabase, insist
 from engine.store.dialect import insert_unless_there
 from engine.store.migrate import migrate
-from engine.store.studies import NewInstance
+from engine.store.recording import NewInstance
 from engine.store.tables import deliveries, instances
 from engine.store.tables import lanes as lane_rows
 from tests.engine.store.test_together import a_delivery, a_study, an_instance

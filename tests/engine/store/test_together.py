@@ -17,6 +17,7 @@ from sqlalchemy import Connection, func, insert, make_url, select, text
 from engine import audit
 from engine.store import lanes, studies, work
 from engine.store.database import Database, PostgresDatabase, open_database
+from engine.store.recording import NewInstance, record
 from engine.store.tables import attempts as attempt_rows
 from engine.store.tables import audit_events, decisions, instances, jobs, revisions
 from engine.store.tables import deliveries as delivery_rows
@@ -38,8 +39,8 @@ def at_once(*works: Callable[[], Any]) -> list[Any]:
         return list(threads.map(begin, works))
 
 
-def an_instance(number: int, *, study: str = "1.2", content: str = "a") -> studies.NewInstance:
-    return studies.NewInstance(
+def an_instance(number: int, *, study: str = "1.2", content: str = "a") -> NewInstance:
+    return NewInstance(
         site="s",
         inbound="pacs",
         calling_ae_title="A",
@@ -59,7 +60,7 @@ def an_instance(number: int, *, study: str = "1.2", content: str = "a") -> studi
 
 def a_study(database: Database, number: int = 1) -> int:
     new = an_instance(number, study=f"1.{number}")
-    return database.write_now(lambda c: studies.record(c, new, 1.0, keep_versions=True)).study_id
+    return database.write_now(lambda c: record(c, new, 1.0, keep_versions=True)).study_id
 
 
 def a_delivery(connection: Connection, study_id: int, name: str, now: float = 0.0, **values: Any) -> None:
@@ -93,7 +94,7 @@ def test_the_first_instances_of_a_study_come_at_once_and_it_is_one_study(databas
     news = [an_instance(number) for number in range(WRITERS)]
     outcomes = at_once(
         *(
-            lambda new=new: database.write_now(lambda c: studies.record(c, new, 1.0, keep_versions=True))
+            lambda new=new: database.write_now(lambda c: record(c, new, 1.0, keep_versions=True))
             for new in news
         )
     )
@@ -104,7 +105,7 @@ def test_the_first_instances_of_a_study_come_at_once_and_it_is_one_study(databas
 def test_the_same_instance_comes_at_once_and_is_new_to_one_only(database: Database) -> None:
     new = an_instance(1)
     outcomes = at_once(
-        *[lambda: database.write_now(lambda c: studies.record(c, new, 1.0, keep_versions=True))] * WRITERS
+        *[lambda: database.write_now(lambda c: record(c, new, 1.0, keep_versions=True))] * WRITERS
     )
     assert sorted(one.outcome for one in outcomes) == ["duplicate"] * (WRITERS - 1) + ["new"]
     assert count(database, instances) == 1
@@ -116,7 +117,7 @@ def test_of_two_contents_under_one_uid_at_once_only_one_is_kept_where_versions_a
     news = [an_instance(1, study=f"1.{number}", content="abcdef"[number]) for number in range(WRITERS)]
     outcomes = at_once(
         *(
-            lambda new=new: database.write_now(lambda c: studies.record(c, new, 1.0, keep_versions=False))
+            lambda new=new: database.write_now(lambda c: record(c, new, 1.0, keep_versions=False))
             for new in news
         )
     )
