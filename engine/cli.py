@@ -25,6 +25,7 @@ COMMANDS = {
     "plan": ("plan",),
     "apply": ("apply",),
     "history": ("history",),
+    "send": ("send",),
     "look": ("studies", "trace", "deliveries"),
     "destinations": ("destinations", "pause", "resume"),
     "dead": ("dead",),

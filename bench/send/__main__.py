@@ -4,8 +4,8 @@
 
 The same files and the same receivers for all, on one association and on four; senders take turns, and medians
 are shown. `ct` is 0.5 MB, `mr` 33 KB, `big` one object of 1 GB. The receiver `null` only acknowledges,
-`storescp` is DCMTK's (bit-preserving, a process an association), `orthanc` an Orthanc without its syncs.
-CPU is of all processes of the sender, memory their peak.
+`storescp` is DCMTK's (bit-preserving, a process an association) with TCP_NODELAY, `storescp-stock` without,
+`orthanc` an Orthanc without its syncs. CPU is of all processes of the sender, memory their peak.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from bench.intake.objects import KINDS
 from bench.intake.receivers import Receiver, orthanc, process, storescp
 from bench.send.files import write
 from bench.send.senders import SENDERS, Sent
+from tests.peers.process import binary
 
 OUT = Path(__file__).parents[1] / "out" / "send.json"
 
@@ -38,9 +39,18 @@ def null(folder: Path, port: int, _: int) -> contextlib.AbstractContextManager[R
     return process([sys.executable, "-m", "bench.send.null_receiver", str(port)], folder, port, "BENCH")
 
 
+def stock(folder: Path, port: int, _: int) -> contextlib.AbstractContextManager[Receiver]:
+    """DCMTK's receiver as it comes: Nagle's algorithm is on, and holds back the half of each answer."""
+    (folder / "store").mkdir()
+    options = ["-aet", "BENCH", "-dhl", "--max-pdu", "131072", "+B", "--fork", "-od", str(folder / "store")]
+    argv = ["/usr/bin/env", "-u", "TCP_NODELAY", binary("storescp", "dcmtk"), *options, str(port)]
+    return process(argv, folder, port, "BENCH")
+
+
 RECEIVERS: dict[str, Callable[[Path, int, int], contextlib.AbstractContextManager[Receiver]]] = {
     "null": null,
     "storescp": storescp("+B", "--fork"),
+    "storescp-stock": stock,
     "orthanc": orthanc(SyncStorageArea=False),
 }
 

@@ -13,14 +13,17 @@ their modules are loaded.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.peers.dcmtk import ENVIRONMENT
 from tests.peers.process import binary
@@ -34,6 +37,30 @@ class Sent:
     cpu: float  # seconds
     peak_mb: float  # resident memory at its peak, of all processes
     stored: int  # answered with success
+
+
+class _Peak:
+    """Looks at the memory of processes while they run: what is told afterwards is also their parent's."""
+
+    def __init__(self, processes: Sequence[subprocess.Popen[Any]]) -> None:
+        self._status = {Path(f"/proc/{process.pid}/status"): 0 for process in processes}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def megabytes(self) -> float:
+        """The sum of their peaks; they have ended."""
+        self._over.set()
+        self._thread.join()
+        return sum(self._status.values()) / 1024
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.02):
+            for path in self._status:
+                with contextlib.suppress(OSError):
+                    for line in path.read_text().splitlines():
+                        if line.startswith("VmHWM:"):
+                            self._status[path] = int(line.split()[1])
 
 
 def storescu(environment: Mapping[str, str]) -> Callable[[int, str, list[Path]], Sent]:
@@ -54,6 +81,7 @@ def storescu(environment: Mapping[str, str]) -> Callable[[int, str, list[Path]],
                         env={**os.environ, **environment},
                     )
                 )
+        peak = _Peak(running)
         used = []
         for process in running:
             _, status, usage = os.wait4(process.pid, 0)
@@ -63,7 +91,7 @@ def storescu(environment: Mapping[str, str]) -> Callable[[int, str, list[Path]],
         return Sent(
             seconds,
             sum(usage.ru_utime + usage.ru_stime for usage in used),
-            sum(usage.ru_maxrss for usage in used) / 1024,
+            peak.megabytes(),
             sum(log.read_text().count("Received Store Response (Success)") for log in logs),
         )
 
@@ -80,13 +108,12 @@ def module(name: str) -> Callable[[int, str, list[Path]], Sent]:
             text=True,
         ) as process:
             assert process.stdout is not None
+            peak = _Peak([process])
             said = process.stdout.read()
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             raise RuntimeError(f"{name} failed; what it said is above")
         told = json.loads(said)
-        return Sent(told["seconds"], told["cpu"], usage.ru_maxrss / 1024, told["stored"])
+        return Sent(told["seconds"], told["cpu"], peak.megabytes(), told["stored"])
 
     return send
 

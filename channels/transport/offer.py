@@ -23,6 +23,7 @@ from engine.errors import Refused, TryAgain
 
 WINDOW = 16  # requests that we would have under way at once; a peer that says nothing gets one
 _MEDIUM = 0x0000
+_MESSAGE_IDS = 0x7FFE  # more than the window; 7FFF is that of a storage commitment request
 _MOST_PIECES = 64  # read ahead at once
 
 
@@ -161,7 +162,7 @@ def _read(association: Association, files: Sequence[InstanceFile], encoding: Enc
     """Every piece of every message, in order; runs in threads, one after the other."""
     buffers = Buffers(association.fragment)
     for place, file in enumerate(files):
-        message_id = place % 0x7FFE + 1  # 7FFF is that of a storage commitment request
+        message_id = place % _MESSAGE_IDS + 1
         context = next((one for one in wanted(file, encoding) if one in association.accepted), None)
         if context is None:
             error = Refused(_no_context(file, association, encoding), code="no context")

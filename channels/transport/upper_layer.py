@@ -256,10 +256,10 @@ class Association:
 
     async def _read_pdu(self) -> tuple[int, bytes]:
         # A peer with Nagle's algorithm on holds back the second half of its answer until we have
-        # acknowledged the first; the kernel forgets this setting with every delayed ACK.
-        if _QUICKACK is not None:
-            self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+        # acknowledged the first. The kernel forgets this setting whenever it sends, which it may still do.
+        self._acknowledge_at_once()
         kind, _, length = struct.unpack(">BBL", await self._reader.readexactly(6))
+        self._acknowledge_at_once()
         if not _A_ASSOCIATE_AC <= kind <= _A_ABORT or length > _LONGEST_PDU:
             raise self._protocol_error("what is no PDU")
         body = await self._reader.readexactly(length)
@@ -267,6 +267,10 @@ class Association:
             self._over = True
             raise TryAgain(f"{self._peer} aborted the association", code="aborted")
         return kind, body
+
+    def _acknowledge_at_once(self) -> None:
+        if _QUICKACK is not None:
+            self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
     def _data_values(self, body: bytes) -> Iterator[tuple[int, int, bytes]]:
         """Context id, message control header and fragment of each value (PS3.8 9.3.5.1)."""

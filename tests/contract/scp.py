@@ -15,6 +15,7 @@ from ssl import SSLContext
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.pdu import A_ASSOCIATE_AC, A_ASSOCIATE_RQ
+from pynetdicom.pdu_primitives import AsynchronousOperationsWindowNegotiation
 from pynetdicom.transport import ThreadedAssociationServer
 
 VERIFICATION = "1.2.840.10008.1.1"
@@ -192,8 +193,13 @@ async def bare_server(converse: Conversation, *, tls: SSLContext | None = None) 
         await server.wait_closed()
 
 
-async def accept_association(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Read A-ASSOCIATE-RQ and accept every context in its first transfer syntax."""
+async def accept_association(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, window: int | None = None
+) -> None:
+    """Read A-ASSOCIATE-RQ and accept every context in its first transfer syntax.
+
+    The asynchronous operations window is granted as proposed, or narrowed to ``window``; not answered for 1.
+    """
     kind, body = await read_pdu(reader)
     request = A_ASSOCIATE_RQ()
     request.decode(struct.pack(">BBL", kind, 0, len(body)) + body)
@@ -204,6 +210,11 @@ async def accept_association(reader: asyncio.StreamReader, writer: asyncio.Strea
         context.result = 0
         context.transfer_syntax = [context.transfer_syntax[0]]
     primitive.presentation_context_definition_results_list = accepted
+    for item in list(primitive.user_information):
+        if isinstance(item, AsynchronousOperationsWindowNegotiation) and window is not None:
+            item.maximum_number_operations_invoked = window
+            if window == 1:
+                primitive.user_information.remove(item)
     answer = A_ASSOCIATE_AC()
     answer.from_primitive(primitive)
     writer.write(answer.encode())
