@@ -12,6 +12,7 @@ import asyncio
 import logging
 import sys
 import threading
+import time
 from collections import Counter
 from concurrent.futures import Future
 from types import TracebackType
@@ -24,6 +25,8 @@ logger = logging.getLogger("pons.in_flight")
 
 PATIENCE = 2.0  # seconds that a new landing waits
 FIRST = 1 << 19  # bytes that a landing counts for at least, so that many which begin at once are seen
+_STALE = 0.005  # seconds after which they are added up anew, while there is plenty of room
+_SINCE = 64 << 20  # bytes: more than may arrive in that time
 
 
 class Sized(Protocol):
@@ -94,6 +97,7 @@ class InFlight:
         self._places: set[Place] = set()
         self._waiting: list[Place] = []
         self._refused = 0
+        self._sum, self._summed_at = 0, 0.0  # of what the places held then, and what has begun since
 
     def take(self, site: str) -> Place:
         """A place for one instance of a site; blocks for the patience, then raises Busy."""
@@ -124,7 +128,7 @@ class InFlight:
         """Samples for `/metrics`."""
         with self._lock:
             return {
-                "pons_intake_bytes_in_flight": float(sum(place.size for place in self._places)),
+                "pons_intake_bytes_in_flight": float(self._add_up()),
                 "pons_intake_waiting": float(len(self._waiting)),
                 'pons_intake_refused_total{reason="in_flight"}': float(self._refused),
             }
@@ -134,6 +138,7 @@ class InFlight:
         with self._lock:
             if not self._waiting and self._is_calm():  # as nearly always: nothing more to find out
                 self._places.add(place)
+                self._sum += FIRST
                 return place, None
             granted = place._granted = Future()
             self._waiting.append(place)
@@ -141,7 +146,14 @@ class InFlight:
         return place, granted
 
     def _is_calm(self) -> bool:
-        return sum(place.size for place in self._places) < self.limit - self.limit // 4
+        """Whether there is room for anybody; a thousand places are not added up for every instance."""
+        if time.monotonic() - self._summed_at > _STALE:
+            self._add_up()
+        return self._sum + _SINCE < self.limit - self.limit // 4
+
+    def _add_up(self) -> int:
+        self._sum, self._summed_at = sum(place.size for place in self._places), time.monotonic()
+        return self._sum
 
     def _give_up(self, place: Place, *, is_told: bool = True) -> None:
         """Raise Busy, unless it has been granted at the last moment."""
@@ -182,5 +194,6 @@ class InFlight:
             self._waiting.remove(place)
             self._places.add(place)
             held[place.site] += place.size
+            self._sum += place.size
             if place._granted is not None:
                 place._granted.set_result(None)

@@ -161,3 +161,20 @@ async def test_a_mounted_one_gives_its_routes_once_while_it_is_the_same(ways: Wa
         assert [route.path for route in before.routes] == ["/dicomweb/studies", "/dicomweb/studies/{study}"]  # type: ignore[attr-defined]
         assert after is not before
         assert ways.build(block(web))["web"].routes is before.routes
+
+
+async def test_what_channels_count_is_summed_also_while_one_retires(
+    ways: WaysIn, free_port: Callable[[], int]
+) -> None:
+    port = free_port()
+    async with opened(ways, listener("pacs", port)):
+        old = await associate(port)
+        await exchange(ways, listener("pacs", port, ae_title="AFTER"))
+        new = await associate(port, "AFTER")
+        while not new.is_established:  # for a moment either may answer
+            new = await associate(port, "AFTER")
+        samples = ways.measured()
+        assert samples['pons_associations{inbound="pacs",site="st-marys"}'] == 2
+        assert samples["pons_intake_bytes_in_flight"] == 0
+        await asyncio.to_thread(old.release)
+        await asyncio.to_thread(new.release)
