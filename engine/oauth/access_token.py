@@ -85,4 +85,7 @@ def _grant(claims: dict[str, Any]) -> Grant:
     texts = (claims["client_id"], claims["jti"], scope, "" if site is None else site)
     if not all(isinstance(one, str) for one in texts) or claims["sub"] != claims["client_id"]:
         raise ValueError
-    return Grant(claims["client_id"], site, frozenset(scope.split()), claims["jti"], float(claims["exp"]))
+    end = float(claims["exp"])
+    if not math.isfinite(end):
+        raise ValueError
+    return Grant(claims["client_id"], site, frozenset(scope.split()), claims["jti"], end)

@@ -20,7 +20,8 @@ def insert_unless_there(connection: Connection, table: Table, **values: Any) -> 
     insert = postgresql.insert if is_shared(connection) else sqlite.insert
     # inline: no RETURNING for the new key, with which psycopg would not tell how many rows there are
     statement = insert(table).values(**values).on_conflict_do_nothing().inline()
-    return connection.execute(statement).rowcount == 1
+    done = connection.execute(statement, execution_options={"preserve_rowcount": True})
+    return done.rowcount == 1
 
 
 def serialise(connection: Connection, *names: str) -> None:
