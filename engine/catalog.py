@@ -1,7 +1,7 @@
 """The installed channel and processor types, found by their entry points.
 
-Enter: the entry points `pons.inbound`, `pons.outbound`, `pons.processor`, `pons.export`, `pons.sender` of
-this environment.
+Enter: the entry points `pons.inbound`, `pons.outbound`, `pons.processor`, `pons.export`,
+`pons.batch_export`, `pons.sender` of this environment.
 Leave: names at no cost, and types loaded when a table first mentions them.
 """
 
@@ -10,17 +10,18 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, entry_points
 from typing import Literal
 
-from engine.channel import ExportType, InboundType, OutboundType, ProcessorType, SenderType
+from engine.channel import BatchExportType, ExportType, InboundType, OutboundType, ProcessorType, SenderType
 from engine.errors import ConfigurationError
 from engine.finding import did_you_mean, shown
 
-Kind = Literal["inbound", "outbound", "processor", "export", "sender"]
+Kind = Literal["inbound", "outbound", "processor", "export", "batch_export", "sender"]
 
 _TYPES: dict[Kind, type] = {
     "inbound": InboundType,
     "outbound": OutboundType,
     "processor": ProcessorType,
     "export": ExportType,
+    "batch_export": BatchExportType,
     "sender": SenderType,
 }
 _WORDS: dict[Kind, str] = {
@@ -28,6 +29,7 @@ _WORDS: dict[Kind, str] = {
     "outbound": "channel type",
     "processor": "processor type",
     "export": "format",
+    "batch_export": "format of a batch's report",
     "sender": "way of sending",
 }
 
@@ -67,6 +69,12 @@ class Catalog:
         """The file format with this name; ConfigurationError when there is none or it is broken."""
         found = self._load("export", name)
         assert isinstance(found, ExportType)
+        return found
+
+    def batch_export(self, name: str) -> BatchExportType:
+        """The format of a batch's report with this name; ConfigurationError when there is none."""
+        found = self._load("batch_export", name)
+        assert isinstance(found, BatchExportType)
         return found
 
     def sender(self, name: str) -> SenderType:

@@ -195,6 +195,11 @@ class Intake(Protocol):
     commitments: CommitmentDesk
     """Where storage commitments are asked for and reported (PS3.4 J)."""
 
+    @property
+    def orders(self) -> OrderDesk:
+        """Where orders are given, looked at, changed and cancelled."""
+        ...
+
 
 class CommitmentDesk(Protocol):
     """The engine's side of storage commitment, as provider (J.3 SCP) and as user (SCU)."""

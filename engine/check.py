@@ -13,6 +13,7 @@ from engine.checks.listeners import check_listeners, check_mounted
 from engine.checks.literals import check_literals
 from engine.checks.machine import check_machine
 from engine.checks.names import is_known
+from engine.checks.oauth import check_oauth, check_oauth_keys
 from engine.checks.overlap import check_overlap
 from engine.checks.patterns import check_patterns
 from engine.checks.reach import check_reach
@@ -40,6 +41,7 @@ def check(reading: Reading, *, surroundings: bool = True) -> None:
             check_commitment(reading, name, declared.settings)
     check_destinations(reading)
     check_tunnels(reading)
+    check_oauth(reading)
     check_order(reading)
     sites = frozenset(reading.names("sites"))
     for index, route in reading.routes.items():
@@ -54,5 +56,6 @@ def check(reading: Reading, *, surroundings: bool = True) -> None:
     if surroundings:
         check_machine(reading)
         check_surroundings(reading)
+        check_oauth_keys(reading)
         check_transform_secrets(reading)
         check_register(reading)

@@ -32,6 +32,7 @@ COMMANDS = {
     "hold": ("hold",),
     "replay": ("replay",),
     "result": ("result",),
+    "orders": ("orders",),
     "audit": ("audit",),
     "retention": ("retention",),
     "backup": ("backup", "restore"),

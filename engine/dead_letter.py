@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, select, update
 
 from engine.audit import append_event
 from engine.errors import PonsError
+from engine.store.order_states import touch_all
 from engine.store.tables import deliveries, studies
 
 
@@ -49,6 +50,7 @@ def discard(connection: Connection, ids: Sequence[str], now: float, *, actor: st
         )
         if changed.rowcount != 1:  # sent again by somebody else at this moment
             raise PonsError(f"delivery {row.delivery_id} is no dead letter any more")
+    touch_all(connection, {row.study_id for row in rows}, now)
     for row in rows:
         append_event(
             connection,

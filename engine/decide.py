@@ -21,6 +21,7 @@ from engine.config import Declared, Table
 from engine.errors import DatabaseUnavailable
 from engine.model import Study
 from engine.order import order_key
+from engine.overrides import as_step, in_facts
 from engine.recorded_study import recorded_study
 from engine.route import (
     Decision,
@@ -30,10 +31,11 @@ from engine.route import (
     forwards_of,
     outcome_to_json,
     runs_of,
+    with_overrides,
 )
 from engine.schedule import UTC, waits_for, zone_of
 from engine.spool import Spool
-from engine.store import identity, lanes, studies, work
+from engine.store import identity, lanes, studies, study_orders, work
 from engine.store.database import Database
 from engine.store.standing import left_standing
 from engine.transform import Steps, for_delivery
@@ -100,8 +102,9 @@ class Decider:
 
     async def _decide(self, study_id: int, revision: int) -> None:
         table = self._table
-        study = await self.facts(study_id, revision, table)
-        decision = await asyncio.to_thread(decide, study, table)
+        overrides = await self._database.read(lambda c: study_orders.overrides_of(c, study_id, revision))
+        study = in_facts(await self.facts(study_id, revision, table), overrides)
+        decision = with_overrides(await asyncio.to_thread(decide, study, table), overrides)
         now = self._clock.now()
         if not await self._database.write(lambda c: _record(c, table, study_id, study, decision, now)):
             return
@@ -141,6 +144,11 @@ def _record(
 ) -> bool:
     if not studies.awaits_decision(connection, study_id, study.revision):
         return False  # another process was faster, or an earlier revision comes first
+    if study_orders.is_cancelled(connection, study_id, study.revision):
+        studies.set_revision_state(connection, study_id, study.revision, "cancelled")
+        return False
+    if study_orders.overrides_of(connection, study_id, study.revision) != decision.overridden:
+        return False  # an order was given other metadata meanwhile: at the next look
     work.record_decision(
         connection,
         study_id,
@@ -178,7 +186,7 @@ def _queue_study_deliveries(
             destination=table.outbound[sending.to],
             after=sending.after,
             lineage=lineage(study_id, "study"),
-            transform=for_delivery(hit.transform, sending.transform),
+            transform=(*as_step(hit.overrides), *for_delivery(hit.transform, sending.transform)),
             result_id=None,
             status="study",
             schedule=hit.schedule,

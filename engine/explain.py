@@ -19,11 +19,13 @@ from engine.clock import at
 from engine.errors import PonsError, Rejected
 from engine.finding import did_you_mean, shown
 from engine.model import InstanceFacts, Study
+from engine.overrides import in_facts
 from engine.part10 import inspect
 from engine.recorded_study import recorded_study
-from engine.route import Decision, decide_in_full, decision_from_json
+from engine.route import Decision, decide_in_full, decision_from_json, with_overrides
 from engine.store import look, studies, work
 from engine.store.database import exists, locate, open_database
+from engine.store.study_orders import overrides_of
 from engine.table import Table
 
 MAX_FILES = 200_000
@@ -147,12 +149,13 @@ def _decide_again(connection: Connection, table: Table, row: Any, revision: int)
         study = recorded_study(
             row, members, revision, table.keywords(), table.sites, lambda relative: folder / relative
         )
+        overrides = overrides_of(connection, row.id, revision)
     except (OSError, Rejected):
         raise PonsError(
             f"study {row.study_instance_uid} cannot be decided again: its files are gone, "
             "and the table asks for more than was noted when they came"
         ) from None
-    return decide_in_full(study, table)
+    return with_overrides(decide_in_full(in_facts(study, overrides), table), overrides)
 
 
 def _choose(word: str, wanted: str | None, known: list[str]) -> str:

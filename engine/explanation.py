@@ -84,6 +84,9 @@ class Explanation(Part):
     verdict: Literal["routed", "held"]
     holds: Words = Field((), description="the reasons with which it is held")
     destinations: Words = Field((), description="who gets something, each once, in order")
+    overridden: dict[str, str] = Field(
+        {}, description="attributes that the metadata of its orders gave other values, as the routes saw them"
+    )
     passed_over: int = Field(0, description="further routes that could not fire, by the index")
     outcomes: tuple[RouteExplained, ...]
     now: Explanation | None = Field(None, description="beside a record: the table as it stands (`--now`)")
@@ -121,6 +124,7 @@ def explanation(
         verdict=decision.verdict,
         holds=holds if live else ("no route matched",),
         destinations=tuple(dict.fromkeys(one.to for hit in live for one in hit.deliver)),
+        overridden=dict(decision.overridden),
         passed_over=decision.passed_over,
         outcomes=tuple(_route(outcome, table) for outcome in decision.outcomes),
         now=again,

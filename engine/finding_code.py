@@ -80,6 +80,9 @@ MEANING: Mapping[str, str] = {
     "in-the-clear": "a destination on the internet is reached without TLS",
     "times-at-odds": "two times of a destination contradict each other",
     "cannot-carry": "a destination cannot take something as it is, and what becomes of it",
+    # access tokens
+    "tokens-in-the-clear": "clients would send secrets and tokens without TLS",
+    "bad-signing-key": "a key of `oauth:` cannot be used for access tokens",
     # what nothing uses
     "unused-destination": "no route delivers to a destination",
     "unused-default": "nothing takes a value of the defaults",

@@ -20,6 +20,7 @@ from engine.clock import Clock
 from engine.commitment import Commitments
 from engine.errors import Busy
 from engine.open_sessions import OpenSessions
+from engine.orders import REPLACE_WITHIN, Orders
 from engine.reception import Questions, Reception
 from engine.recorder import Recorder
 from engine.spool import Spool
@@ -42,6 +43,7 @@ class DurableIntake(Reception):
         available: Callable[[], bool] = lambda: True,
         node: str = "engine",
         lease: float = 60.0,
+        replace_within: float = REPLACE_WITHIN,
     ) -> None:
         """
         Args:
@@ -49,11 +51,13 @@ class DurableIntake(Reception):
             lease: seconds that a study stays held open for a process that has fallen silent.
             available: whether the database answers; from any thread.
             keywords: attributes that routing may ask for; recorded with each instance.
+            replace_within: seconds in which a study that is given again replaces the earlier order.
             keep_versions: keep a second version of a SOP Instance (True) or refuse it.
         """
         super().__init__(spool, Questions(tuple(sorted(keywords))))
         self.sessions = OpenSessions(database, clock, node=node, lease=lease)
         self.commitments: CommitmentDesk = Commitments(database, spool, clock)
+        self.orders = Orders(database, clock, replace_within)
         self.strangers = Strangers(database, clock)
         self._recorder = Recorder(spool, database, clock, self.sessions, keep_versions=keep_versions)
         self._available = available

@@ -20,7 +20,7 @@ from engine.table import Table
 
 NAMED = ("sites", "inbound", "processors", "outbound")
 """Sections of names; their order means nothing."""
-ALONE = ("engine", "assembly", "retention", "tunnel", "oauth")
+ALONE = ("engine", "assembly", "retention", "tunnel", "orders", "oauth")
 """Sections that are one block."""
 LISTED = ("routes", "tests")
 """Sections in order, each entry with its name."""

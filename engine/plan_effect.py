@@ -23,10 +23,12 @@ from engine.directory import Directory
 from engine.errors import Rejected, UnknownPeer
 from engine.facts import StudyFacts
 from engine.model import Study
+from engine.overrides import in_facts
 from engine.recorded_study import recorded_study
 from engine.route import Decision, RouteOutcome, decide, decide_among
 from engine.store import studies as study_queries
 from engine.store.database import Database
+from engine.store.study_orders import overrides_of
 from engine.store.under_way import latest_studies
 from engine.table import Table
 
@@ -98,6 +100,11 @@ def effects(
         if members:
             with contextlib.suppress(OSError, Rejected):
                 study = recorded_study(row, members, row.revision, keywords, before.sites, path_of)
+        if study is not None:
+            study = in_facts(
+                study,
+                database.read_now(partial(overrides_of, study_id=row.id, revision=row.revision)),
+            )
         if study is None:
             yield Effect(row.study_instance_uid, row.site, Kind.UNKNOWN, Outcome(), Outcome(), GONE)
             continue

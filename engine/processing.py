@@ -32,6 +32,7 @@ from engine.config import Table
 from engine.decide import Decider
 from engine.errors import DatabaseUnavailable, ProcessorFailed, TransformFailed, TryAgain
 from engine.model import Algorithm, Artefact, Report, Site, Study
+from engine.overrides import as_step, in_context, in_facts
 from engine.result_of_run import record_run
 from engine.retry import next_attempt
 from engine.route import RouteOutcome, outcome_from_json
@@ -176,11 +177,13 @@ class Processing:
             study = await self._decider.facts(job.study_id, job.revision, table)
             for earlier in self._work.glob(f"{job.job_id}*"):
                 await asyncio.to_thread(shutil.rmtree, earlier, ignore_errors=True)
-            study = _selected(study, outcomes[0])
+            overrides = outcomes[0].overrides
+            study = in_facts(_selected(study, outcomes[0]), overrides)
             context = await asyncio.to_thread(  # of the originals, whatever the processor may see
                 read_context, study.stored, _site(table, study.site), study.revision
             )
-            steps = for_copies_of(outcomes[0].transform, "processor")
+            context = await asyncio.to_thread(in_context, context, overrides)
+            steps = (*as_step(overrides), *for_copies_of(outcomes[0].transform, "processor"))
             try:
                 study = await asyncio.to_thread(_lay_out, study, steps, folder, table.base)
             except (TransformFailed, TryAgain) as error:

@@ -24,6 +24,7 @@ from engine.finding import Finding, Location, did_you_mean, explain_errors, show
 from engine.grammar import MatchReader
 from engine.model import Issuer, Site
 from engine.oauth_section import OAuthSettings
+from engine.orders_section import OrdersSettings
 from engine.predicate import AnyOf, Predicate
 from engine.route import ANYTHING, Route, Sending
 from engine.route_sections import RouteSettings
@@ -60,6 +61,7 @@ class Reading:
     assembly: Assembly = field(default_factory=Assembly)
     retention: Retention = field(default_factory=Retention)
     tunnel: TunnelSettings | None = None
+    orders: OrdersSettings = field(default_factory=OrdersSettings)
     oauth: OAuthSettings = field(default_factory=OAuthSettings)
     sites: dict[str, Site] = field(default_factory=dict)
     inbound: dict[str, Declared[InboundType]] = field(default_factory=dict)
@@ -133,6 +135,8 @@ def read_sections(document: Document, catalog: Catalog) -> Reading:
     if "tunnel" in data:
         tunnel = reading.block(TunnelSettings, _mapping(data["tunnel"]), ("tunnel",))
         reading.tunnel = tunnel.model_copy(update={"folder": base / tunnel.folder}) if tunnel else None
+    orders = reading.block(OrdersSettings, _mapping(data.get("orders")), ("orders",))
+    reading.orders = orders or reading.orders
     oauth = reading.block(OAuthSettings, _mapping(data.get("oauth")), ("oauth",))
     reading.oauth = anchored(oauth, base) if oauth else reading.oauth
     for name, block in _named(reading, "sites"):
@@ -177,7 +181,7 @@ def _read_outline(reading: Reading, data: dict[str, Any]) -> None:
         elif section in SEQUENCES and value is not None and not isinstance(value, list):
             reading.complain((section,), "must be a list", "wrong-kind")
         elif (
-            section in ("engine", "defaults", "assembly", "retention", "tunnel", "oauth", *MAPPINGS)
+            section in ("engine", "defaults", "assembly", "retention", "tunnel", "orders", "oauth", *MAPPINGS)
             and value is not None
             and not isinstance(value, dict)
         ):

@@ -78,6 +78,8 @@ def why_not_again(
         return f"it is {row.state} and goes by itself"
     if row.state == "superseded":
         return "a newer version took its place"
+    if row.state == "cancelled":
+        return "its order was cancelled: give another order for the study"
     if destination is None:
         return f"the table has no destination {row.destination} any more; send it elsewhere with --to"
     if destination.settings.site != row.site:

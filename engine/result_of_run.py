@@ -17,7 +17,7 @@ from engine.config import Table
 from engine.decide import enqueue_delivery
 from engine.model import Report, Result, ResultStatus, Study
 from engine.route import RouteOutcome, Sending
-from engine.store import deliveries, studies, work
+from engine.store import deliveries, studies, study_orders, work
 from engine.study_context import StudyContext
 from engine.when import unmet
 
@@ -61,6 +61,7 @@ def record_run(
     if overtaken:
         return
     shadow = outcomes[0].shadow
+    told = not shadow and not study_orders.is_cancelled(connection, job.study_id, job.revision)
     work.record_result(
         connection,
         result_id=result_id,
@@ -74,11 +75,11 @@ def record_run(
         produced_at=now,
         document=result.model_dump(mode="json"),
     )
-    if failed and not shadow:
+    if failed and told:
         studies.hold(
             connection, job.study_id, job.revision, f"processor {job.processor} failed: {failed}", now
         )
-    if not shadow:
+    if told:
         _queue_deliveries(connection, table, job, study, outcomes, result, now)
 
 

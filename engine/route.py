@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, Protocol
 
 from engine.facts import StudyFacts
@@ -61,6 +61,7 @@ class RouteOutcome:
     schedule: tuple[str, ...] = ()  # windows in which its runs and study deliveries start; empty: at once
     hold: str | None = None
     failed: Failed | None = None  # a miss by a predicate; decisions of earlier releases do not have it
+    overrides: Mapping[str, str] = field(default_factory=dict)  # of a hit: metadata of the study's orders
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ class Decision:
     table_version: str
     outcomes: tuple[RouteOutcome, ...]
     passed_over: int = 0  # routes of a large table that the index rules out
+    overridden: Mapping[str, str] = field(default_factory=dict)  # attributes that an order's metadata said
 
     @property
     def hits(self) -> tuple[RouteOutcome, ...]:
@@ -257,16 +259,25 @@ def forwards_of(
     return list(first.values())
 
 
+def with_overrides(decision: Decision, overrides: Mapping[str, str]) -> Decision:
+    """The decision on a study whose orders have metadata: it and what it causes remember them."""
+    if not overrides:
+        return decision
+    outcomes = tuple(replace(one, overrides=overrides) if one.hit else one for one in decision.outcomes)
+    return replace(decision, outcomes=outcomes, overridden=overrides)
+
+
 # ── as stored ───────────────────────────────────────────────────────────────────────────────────
 
 
 def decision_to_json(decision: Decision) -> dict[str, Any]:
     """A decision as plain data for the store; what is empty is left out."""
-    return {
+    data = {
         "table_version": decision.table_version,
         "passed_over": decision.passed_over,
         "outcomes": [outcome_to_json(outcome) for outcome in decision.outcomes],
     }
+    return data | ({"overridden": dict(decision.overridden)} if decision.overridden else {})
 
 
 def decision_from_json(data: Mapping[str, Any]) -> Decision:
@@ -275,6 +286,7 @@ def decision_from_json(data: Mapping[str, Any]) -> Decision:
         table_version=data["table_version"],
         outcomes=tuple(outcome_from_json(outcome) for outcome in data["outcomes"]),
         passed_over=data.get("passed_over", 0),
+        overridden=data.get("overridden", {}),
     )
 
 
@@ -283,7 +295,7 @@ def outcome_to_json(outcome: RouteOutcome) -> dict[str, Any]:
     data = {
         field.name: value
         for field in fields(outcome)
-        if (value := getattr(outcome, field.name)) not in (None, ()) and field.name != "deliver"
+        if (value := getattr(outcome, field.name)) not in (None, (), {}) and field.name != "deliver"
     }
     if not outcome.shadow:
         del data["shadow"]
@@ -312,6 +324,7 @@ def outcome_from_json(data: Mapping[str, Any]) -> RouteOutcome:
         schedule=tuple(data.get("schedule", ())),
         hold=data.get("hold"),
         failed=Failed(**data["failed"]) if "failed" in data else None,
+        overrides=data.get("overrides", {}),
     )
 
 

@@ -27,6 +27,7 @@ from sqlalchemy.exc import ArgumentError
 
 from engine.finding import did_you_mean
 from engine.oauth_section import OAuthSettings
+from engine.orders_section import OrdersSettings
 from engine.route_sections import RouteSettings, Words
 from engine.settings import AETitle, Duration, HostPort, Port, Secret, Settings, Size
 from wg.block import Block
@@ -359,6 +360,8 @@ class TableSettings(Settings):
     """How long finished studies stay."""
     tunnel: TunnelSettings | None = None
     """The hub's end of the tunnels; without it they are somebody else's to arrange."""
+    orders: OrdersSettings = OrdersSettings()
+    """How long a study that is given again replaces the earlier order."""
     oauth: OAuthSettings = OAuthSettings()
     """Access tokens for programs; clients are made by `pons client`."""
     sites: dict[Annotated[str, Field(pattern=NAME)], SiteSettings] = Field(

@@ -36,7 +36,7 @@ from engine.spool import Spool
 from engine.store.database import Database
 from engine.table import Table
 from engine.ways_in import WaysIn
-from engine.workers.orders import Premises
+from engine.workers.assignment import Premises
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +71,12 @@ class Stages:
             ground.spool,
             database,
             clock,
-            keywords=table.keywords(),
+            keywords=table.recorded(),
             keep_versions=_keeps_versions(table),
             available=ground.available,
             node=node,
             lease=lease,
+            replace_within=table.orders.replace_within,
         )
         links, self._doors = _artefact_links(ground)
         tokens, token_routes = _oauth(ground, table, self.intake, self.directory)
@@ -129,7 +130,8 @@ class Stages:
     def _take(self, fitting: Fitting) -> None:
         table, self.fitting = fitting.table, fitting
         self.directory.take(table.sites)
-        self.intake.take(table.keywords(), keep_versions=_keeps_versions(table))
+        self.intake.orders.take(table.orders.replace_within)
+        self.intake.take(table.recorded(), keep_versions=_keeps_versions(table))
         self.assembly.take(_quiet(table))
         self.processing.take(table, fitting.processors)
         self.dispatch.take(fitting.destinations)

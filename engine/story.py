@@ -15,7 +15,7 @@ from engine import outlook
 from engine.model import Result
 from engine.result_of_run import withheld_from
 from engine.route import outcome_from_json
-from engine.store import commitments, deliveries, destinations, look, trail, work
+from engine.store import commitments, deliveries, destinations, look, study_orders, trail, work
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ def tell(connection: Connection, study: Any) -> list[Event]:
     """Every event of a study, oldest first."""
     events: list[Event] = []
     events += _arrivals(connection, study)
+    events += _orders(connection, study)
     events += _revisions(connection, study)
     events += _decisions(connection, study)
     events += _work(connection, study)
@@ -52,6 +53,22 @@ def _arrivals(connection: Connection, study: Any) -> list[Event]:
         events.append(
             Event(study.last_at, "received", f"{study.duplicates} duplicates acknowledged and not kept again")
         )
+    return events
+
+
+def _orders(connection: Connection, study: Any) -> list[Event]:
+    """Who wanted it, and where that stands."""
+    events = []
+    for order in study_orders.of_study(connection, study.id):
+        text = f"{order.order_id} by {order.submitter_kind} {order.submitter} is {order.state}"
+        if order.overrides:
+            text += f"; its metadata override {', '.join(order.overrides)}"
+        events.append(Event(order.created_at, "order", text))
+        if order.cancelled_at is not None:
+            why = f": {order.failure}" if order.failure else ""
+            events.append(
+                Event(order.cancelled_at, "cancelled", f"order {order.order_id} by {order.cancelled_by}{why}")
+            )
     return events
 
 

@@ -11,6 +11,8 @@ from typing import Any, Generic, TypeVar
 from engine.channel import InboundType, OutboundType, ProcessorType
 from engine.model import Report, ResultStatus, Site, Study
 from engine.oauth_section import OAuthSettings
+from engine.order_names import IDENTIFYING
+from engine.orders_section import OrdersSettings
 from engine.predicate import Attribute
 from engine.route import Route, RouteIndex
 from engine.sections import Assembly, EngineSettings, Retention, TunnelSettings
@@ -91,6 +93,7 @@ class Table:
     routes: tuple[Route, ...]
     tests: tuple[TableTest, ...]
     oauth: OAuthSettings = field(default_factory=OAuthSettings)
+    orders: OrdersSettings = field(default_factory=OrdersSettings)
 
     @cached_property
     def index(self) -> RouteIndex:
@@ -100,6 +103,10 @@ class Table:
     def keywords(self) -> frozenset[str]:
         """Every attribute that a predicate or `select:` reads: keyword, tag, or path."""
         return self._keywords
+
+    def recorded(self) -> frozenset[str]:
+        """What is recorded of every instance: what `keywords` are asked, and what orders are found by."""
+        return self._keywords | IDENTIFYING
 
     @cached_property
     def _keywords(self) -> frozenset[str]:

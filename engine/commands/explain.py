@@ -114,6 +114,8 @@ def _check_route(table: Table, route: str) -> None:
 def _tell(told: Explanation) -> None:
     for one in _each(told):
         _tell_head(one)
+        if one.overridden:
+            typer.echo(f"  overridden by the metadata of its order: {', '.join(one.overridden)}")
         _tell_outcomes(one.outcomes)
         if one.passed_over:
             typer.echo(f"  {one.passed_over} more routes could not fire, by the index (--all lists them)")

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Row, insert, null, select, upd
 
 from engine.model import CommitmentReport
 from engine.store import lane_rows, waiting
+from engine.store.order_states import touch
 from engine.store.tables import commitments, deliveries, studies
 
 BACKOFF = (60.0, 600.0)
@@ -202,6 +203,7 @@ def _finish(connection: Connection, row: Any, lane: Any, now: float, *, state: s
         .values(state=state, finished_at=now, reason=reason)
     )
     lane_rows.refresh(connection, lane, head.seq if head is not None else None, now)
+    touch(connection, row.study_id, now)
     if state == "delivered":
         waiting.wake_dependants(connection, row.study_id, now)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, exists, func, select, update
 
+from engine.store.order_states import touch_all
 from engine.store.tables import decisions, holds, studies
 
 
@@ -33,7 +34,8 @@ def with_ids(connection: Connection, ids: Sequence[int]) -> Sequence[Row[Any]]:
 
 def release(connection: Connection, hold_id: int, now: float) -> None:
     """A person has answered a hold."""
-    connection.execute(update(holds).where(holds.c.id == hold_id).values(released_at=now))
+    held = update(holds).where(holds.c.id == hold_id).values(released_at=now).returning(holds.c.study_id)
+    touch_all(connection, connection.execute(held).scalars().all(), now)
 
 
 def open_of(connection: Connection, study_id: int, revision: int) -> int:

@@ -34,6 +34,8 @@ from sqlalchemy import (
 
 from engine.store import lane_rows, waiting
 from engine.store.dialect import among, serialise
+from engine.store.order_states import touch, touch_all
+from engine.store.study_orders import is_cancelled
 from engine.store.tables import attempts, deliveries, lanes
 from engine.store.waiting import requeue, wake_dependants
 
@@ -53,6 +55,7 @@ __all__ = [
 ]
 
 SUPERSEDED = "a newer version was queued before it went out"
+CANCELLED = "its order was cancelled before it went out"
 OPEN = ("queued", "waiting")
 
 
@@ -131,6 +134,7 @@ def enqueue(connection: Connection, now: float, **values: Any) -> None:
     for lane in locked:
         before = heads[lane.order_key]
         lane_rows.refresh(connection, lane, before.seq if before is not None else None, now)
+    touch(connection, values["study_id"], now)
 
 
 def claim(
@@ -229,7 +233,11 @@ def settle(connection: Connection, settlements: Sequence[Settlement], now: float
     ours = [one for one in settlements if held.get(_lane_of(one.claim)) == (one.claim.owner, one.claim.fence)]
     if not ours:
         return set()
-    overtaken = _overtaken(connection, [one.claim.delivery.seq for one in ours if one.next_at is not None])
+    again = [one.claim.delivery for one in ours if one.next_at is not None]
+    overtaken = _overtaken(connection, [row.seq for row in again])
+    cancelled = {
+        row.seq for row in again if is_cancelled(connection, row.study_id, row.study_revision)
+    } - overtaken
     for one in ours:
         if one.outcome == "stored":
             connection.execute(
@@ -238,7 +246,12 @@ def settle(connection: Connection, settlements: Sequence[Settlement], now: float
                 .values(stored=list(one.stored))
             )
     for (state, reason), some in _alike(
-        ours, lambda one: _moved(one, overtaken=one.claim.delivery.seq in overtaken)
+        ours,
+        lambda one: _moved(
+            one,
+            overtaken=one.claim.delivery.seq in overtaken,
+            cancelled=one.claim.delivery.seq in cancelled,
+        ),
     ):
         connection.execute(
             update(deliveries)
@@ -250,7 +263,7 @@ def settle(connection: Connection, settlements: Sequence[Settlement], now: float
         ours,
         lambda one: (
             one.claim.delivery.destination,
-            now if one.next_at is None or one.claim.delivery.seq in overtaken else one.next_at,
+            now if one.next_at is None or one.claim.delivery.seq in overtaken | cancelled else one.next_at,
         ),
     ):
         connection.execute(
@@ -262,16 +275,20 @@ def settle(connection: Connection, settlements: Sequence[Settlement], now: float
             .values(owner=None, due_at=due_at, pending=_HAS_MORE)
         )
     waiting.wake(connection, {one.claim.delivery.study_id for one in ours if one.outcome == "delivered"}, now)
+    ended = [one for one in ours if one.next_at is None or one.claim.delivery.seq in overtaken | cancelled]
+    touch_all(connection, {one.claim.delivery.study_id for one in ended}, now)
     return {one.claim.delivery.delivery_id for one in ours}
 
 
-def _moved(settlement: Settlement, *, overtaken: bool) -> tuple[str, str]:
+def _moved(settlement: Settlement, *, overtaken: bool, cancelled: bool) -> tuple[str, str]:
     """The state and the reason of a delivery whose attempt came to this; pure."""
     reason = " ".join(filter(None, (settlement.code, settlement.detail)))
     if settlement.outcome == "stored":
         return "waiting", reason
     if settlement.next_at is None:
         return ("delivered" if settlement.outcome == "delivered" else "dead"), reason
+    if cancelled:
+        return "cancelled", CANCELLED
     return ("superseded", SUPERSEDED) if overtaken else ("queued", reason)
 
 

@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from engine.errors import DatabaseUnavailable
+from engine.store.order_states import followed
 
 T = TypeVar("T")
 
@@ -108,7 +109,7 @@ class PostgresDatabase:
             committing = False
             try:
                 with self.engine.connect() as connection:
-                    value = work(connection)
+                    value = followed(work, connection) if commit else work(connection)
                     if commit:
                         committing = True
                         connection.commit()

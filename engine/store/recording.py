@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, insert, select, tuple_, update
 
+from engine.store import study_orders
 from engine.store.dialect import insert_unless_there, serialise
 from engine.store.tables import instances, studies
 
@@ -184,7 +185,9 @@ def _open_study(connection: Connection, there: Any, new: NewInstance, now: float
         "called_ae_title": new.called_ae_title,
         "remote_address": new.remote_address,
     }
-    row = _begin_study(connection, new, now, latest) if there is None else there
+    made = there is None and _begin_study(connection, new, now, latest)
+    # ours, or that of another process that was faster
+    row = connection.execute(_STUDY_TO_OPEN, _study(new)).one() if there is None else there
     reopened = row.state == "stable"
     connection.execute(
         _OPEN_STUDY,
@@ -196,11 +199,13 @@ def _open_study(connection: Connection, there: Any, new: NewInstance, now: float
             **latest,
         },
     )
+    if made or reopened:
+        study_orders.arrived(connection, int(row.id), new, now)
     return _Open(int(row.id), reopened)
 
 
-def _begin_study(connection: Connection, new: NewInstance, now: float, latest: dict[str, str]) -> Any:
-    insert_unless_there(
+def _begin_study(connection: Connection, new: NewInstance, now: float, latest: dict[str, str]) -> bool:
+    return insert_unless_there(
         connection,
         studies,
         **_study(new),
@@ -211,8 +216,6 @@ def _begin_study(connection: Connection, new: NewInstance, now: float, latest: d
         last_at=now,
         **latest,
     )
-    # ours, or that of another process that was faster
-    return connection.execute(_STUDY_TO_OPEN, _study(new)).one()
 
 
 def _row(new: NewInstance, study_id: int, now: float) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Row, exists, func, null, or_, 
 from engine.store import lanes as lane_queries
 from engine.store.dialect import is_shared
 from engine.store.lanes import OPEN
+from engine.store.order_states import touch, touch_all
 from engine.store.tables import (
     attempts,
     decisions,
@@ -231,6 +232,7 @@ def send_again(connection: Connection, rows: Sequence[Row[Any]], now: float, why
     lane_queries.requeue(connection, at_once, now)
     for study_id in sorted({row.study_id for row in rows if row.after}):
         lane_queries.wake_dependants(connection, study_id, now)
+    touch_all(connection, {row.study_id for row in rows}, now)
 
 
 def _change(connection: Connection, seqs: Sequence[int], values: dict[str, Any]) -> None:
@@ -239,6 +241,7 @@ def _change(connection: Connection, seqs: Sequence[int], values: dict[str, Any])
 
 def release_holds(connection: Connection, study_id: int, now: float) -> int:
     """A study is taken up again: what held it is answered. Returns how many holds there were."""
+    touch(connection, study_id, now)
     return connection.execute(
         update(holds)
         .where(holds.c.study_id == study_id, holds.c.released_at.is_(None))
@@ -249,6 +252,7 @@ def release_holds(connection: Connection, study_id: int, now: float) -> int:
 def open_revision(connection: Connection, study_id: int) -> None:
     """Let the next revision of a study be closed although nothing arrived."""
     connection.execute(update(studies).where(studies.c.id == study_id).values(state="receiving"))
+    touch(connection, study_id)
 
 
 def latest_decision(connection: Connection, study_id: int) -> Row[Any] | None:

@@ -24,7 +24,10 @@ from engine.store.tables import (
     instances,
     jobs,
     lanes,
+    order_results,
+    orders,
     results,
+    retrievals,
     revisions,
     studies,
     study_holders,
@@ -235,6 +238,7 @@ def forget(connection: Connection, study_id: int, removed_before: float) -> Row[
     mine = select(deliveries.c.delivery_id).where(deliveries.c.study_id == study_id)
     for table in (attempts, commitments):
         connection.execute(delete(table).where(table.c.delivery_id.in_(mine)))
+    _forget_orders(connection, study_id)
     for table in (deliveries, results, jobs, decisions, holds, revisions, study_holders):
         connection.execute(delete(table).where(table.c.study_id == study_id))
     for destination, order_key in names:
@@ -244,6 +248,18 @@ def forget(connection: Connection, study_id: int, removed_before: float) -> Row[
         )
     connection.execute(delete(studies).where(studies.c.id == study_id))
     return study
+
+
+def _forget_orders(connection: Connection, study_id: int) -> None:
+    """The orders on a study, and who had which of their results."""
+    ids = select(orders.c.order_id).where(orders.c.study_id == study_id)
+    made = select(results.c.result_id).where(results.c.study_id == study_id)
+    filed = or_(order_results.c.order_id.in_(ids), order_results.c.result_id.in_(made))
+    connection.execute(
+        delete(retrievals).where(retrievals.c.seq.in_(select(order_results.c.seq).where(filed)))
+    )
+    connection.execute(delete(order_results).where(filed))
+    connection.execute(delete(orders).where(orders.c.study_id == study_id))
 
 
 def forget_commitment_requests(connection: Connection, before: float, limit: int) -> int:

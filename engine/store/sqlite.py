@@ -25,6 +25,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import QueuePool
 
 from engine.errors import DatabaseUnavailable
+from engine.store.order_states import followed
 
 T = TypeVar("T")
 
@@ -113,7 +114,7 @@ class SqliteDatabase:
         """`write` for callers without a loop: takes the one writer's place for a moment."""
         try:
             with self.engine.connect().execution_options(begin="IMMEDIATE") as connection, connection.begin():
-                return work(connection)
+                return followed(work, connection)
         except OperationalError as error:
             raise unavailable(error) from None
 
@@ -170,7 +171,7 @@ class SqliteDatabase:
         """One transaction. Most work succeeds, so it runs without savepoints first."""
         try:
             with self._transaction() as connection:
-                return [(work, work.run(connection), None) for work in batch]
+                return [(work, followed(work.run, connection), None) for work in batch]
         except OperationalError:
             raise
         except Exception as error:  # whatever a piece of work raises is raised where it was asked for
@@ -181,7 +182,7 @@ class SqliteDatabase:
             for work in batch:
                 try:
                     with connection.begin_nested():
-                        outcomes.append((work, work.run(connection), None))
+                        outcomes.append((work, followed(work.run, connection), None))
                 except OperationalError:
                     raise
                 except Exception as error:

@@ -12,10 +12,19 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, func, insert, or_, select, update
 
+from engine.store.order_states import touch
 from engine.store.tables import holds, instances, revisions, studies
 
 LATE = "instances arrived after the study was stable"
 REMOVED = "earlier instances were removed by retention"
+
+
+def find(connection: Connection, site: str, study_instance_uid: str) -> int | None:
+    """The study of a site with this Study Instance UID; None while nothing of it is here."""
+    found: int | None = connection.execute(
+        select(studies.c.id).where(studies.c.site == site, studies.c.study_instance_uid == study_instance_uid)
+    ).scalar_one_or_none()
+    return found
 
 
 def lock(connection: Connection, study_id: int) -> Row[Any]:
@@ -102,6 +111,7 @@ def close_revision(
     connection.execute(
         update(studies).where(studies.c.id == study_id).values(state="stable", revision=revision)
     )
+    touch(connection, study_id, now)
     return int(revision)
 
 
@@ -163,8 +173,10 @@ def set_revision_state(connection: Connection, study_id: int, revision: int, sta
         .where(and_(revisions.c.study_id == study_id, revisions.c.revision == revision))
         .values(state=state)
     )
+    touch(connection, study_id)
 
 
 def hold(connection: Connection, study_id: int, revision: int, reason: str, now: float) -> None:
     """Make a study revision wait for a person, visibly."""
     connection.execute(insert(holds).values(study_id=study_id, revision=revision, reason=reason, held_at=now))
+    touch(connection, study_id, now)

@@ -87,7 +87,7 @@ revisions = Table(
     metadata,
     Column("study_id", ForeignKey("studies.id"), primary_key=True),
     Column("revision", Integer, primary_key=True),
-    Column("state", String(16), nullable=False, index=True),  # closed | decided | held | ignored
+    Column("state", String(16), nullable=False, index=True),  # closed | decided | held | ignored | cancelled
     Column("closed_at", Float, nullable=False),
     Column("why", Text, nullable=False),
     Column("instances", Integer, nullable=False),
@@ -125,7 +125,7 @@ jobs = Table(
     Column("processor", String(64), nullable=False),
     Column("lineage", String(200), nullable=False),  # whose result supersedes whose
     Column("outcomes", JSON, nullable=False),  # the route outcomes that share this run
-    Column("state", String(16), nullable=False),  # queued | running | done | failed | superseded
+    Column("state", String(16), nullable=False),  # queued | running | done | failed | superseded | cancelled
     Column("due_at", Float, nullable=False),
     Column("owner", String(64)),
     Column("fence", Integer, nullable=False, default=0),
@@ -187,7 +187,7 @@ deliveries = Table(
     Column("transform", JSON, nullable=False),
     Column("after", JSON, nullable=False),  # destinations that must acknowledge first
     # queued | waiting (for `after`, or for a commitment) | delivered | dead | superseded
-    # | discarded (a dead letter that a person gave up)
+    # | discarded (a dead letter that a person gave up) | cancelled (with its order)
     Column("state", String(16), nullable=False),
     Column("attempts", Integer, nullable=False, default=0),
     Column("created_at", Float, nullable=False),

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, or_, select
 
-from engine.store.tables import audit_events, deliveries, holds, results
+from engine.store.tables import audit_events, deliveries, holds, orders, results
 
 REPLAYED = "replayed"
 
@@ -48,6 +48,7 @@ def of_study(connection: Connection, study: Any) -> list[Row[Any]]:
         ("result", results.c.result_id, results.c.study_id),
         ("delivery", deliveries.c.delivery_id, deliveries.c.study_id),
         ("hold", holds.c.id, holds.c.study_id),
+        ("order", orders.c.order_id, orders.c.study_id),
     ):
         keys = connection.execute(select(column).where(owner == study.id)).scalars()
         subjects += [f"{word} {key}" for key in keys]

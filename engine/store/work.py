@@ -7,9 +7,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
+from engine.store.order_states import touch
 from engine.store.studies import hold
+from engine.store.study_orders import file_result, is_cancelled
 from engine.store.tables import decisions, jobs, results
 
+CANCELLED = "its order was cancelled"
 CRASHES = 3  # runs of one job that an engine did not survive before a person is asked
 
 
@@ -68,6 +71,7 @@ def queue_job(
             queued_at=now,
         )
     )
+    touch(connection, study_id, now)
 
 
 def claim_job(
@@ -98,6 +102,11 @@ def claim_job(
             return None
         crashes = row.crashes + (row.state == "running")
         mine = jobs.c.job_id == row.job_id
+        if is_cancelled(connection, row.study_id, row.revision):
+            gone = {"state": "cancelled", "owner": None, "fence": row.fence + 1, "finished_at": now}
+            connection.execute(update(jobs).where(mine).values(detail=CANCELLED, **gone))
+            touch(connection, row.study_id, now)
+            continue
         if crashes >= CRASHES:
             reason = f"processor {row.processor} was given up: the engine ended {crashes} times while it ran"
             connection.execute(
@@ -148,7 +157,10 @@ def claim_job(
 def finish_job(
     connection: Connection, job: Row[Any], state: str, now: float, *, detail: str = "", due_at: float = 0.0
 ) -> bool:
-    """Move a claimed job on; False when another owner has taken it over meanwhile."""
+    """Move a claimed job on; False when another owner has taken it over meanwhile.
+
+    One that is to run again and whose order was cancelled does not: `claim_job` ends it.
+    """
     done = connection.execute(
         update(jobs)
         .where(jobs.c.job_id == job.job_id, jobs.c.owner == job.owner, jobs.c.fence == job.fence)
@@ -160,6 +172,7 @@ def finish_job(
             finished_at=None if state == "queued" else now,
         )
     )
+    touch(connection, job.study_id, now)
     return bool(done.rowcount == 1)
 
 
@@ -201,8 +214,16 @@ def latest_result(connection: Connection, study_id: int, lineage: str) -> Row[An
 
 
 def record_result(connection: Connection, **values: Any) -> None:
-    """Keep a result; the columns are those of `tables.results`."""
+    """Keep a result; the columns are those of `tables.results`. The orders on its study have it then."""
     connection.execute(insert(results).values(**values))
+    if not values["shadow"]:
+        file_result(
+            connection,
+            values["study_id"],
+            values["study_revision"],
+            values["result_id"],
+            values["produced_at"],
+        )
 
 
 def result_row(connection: Connection, result_id: str) -> Row[Any] | None:

@@ -25,14 +25,17 @@ CASE
 END
 """
 UNDER_WAY = """(
-  EXISTS (SELECT 1 FROM jobs j WHERE j.study_id = s.id AND j.state IN ('queued', 'running'))
+  EXISTS (SELECT 1 FROM jobs j WHERE j.study_id = s.id AND j.state IN ('queued', 'running') AND {live})
   OR EXISTS (SELECT 1 FROM deliveries d WHERE d.study_id = s.id AND d.state IN ('queued', 'waiting'))
 )"""
 FAILED = """(
   EXISTS (
-    SELECT 1 FROM jobs j WHERE j.study_id = s.id AND j.state = 'failed' AND NOT EXISTS (
-      SELECT 1 FROM jobs l WHERE l.study_id = j.study_id AND l.queued_at > j.queued_at
-      AND (l.lineage = j.lineage OR l.revision > j.revision)
+    SELECT 1 FROM jobs j WHERE j.study_id = s.id AND j.state = 'failed' AND {live} AND NOT EXISTS (
+      SELECT 1 FROM jobs l
+      WHERE l.study_id = j.study_id AND l.lineage = j.lineage AND l.queued_at > j.queued_at
+    ) AND NOT EXISTS (
+      SELECT 1 FROM revisions r
+      WHERE r.study_id = j.study_id AND r.revision > j.revision AND r.state = 'decided'
     )
   )
   OR EXISTS (
@@ -55,6 +58,10 @@ SELECT o.order_id, r.result_id, o.site, r.produced_at
 FROM results r JOIN orders o ON o.study_id = r.study_id
 WHERE NOT r.shadow ORDER BY r.produced_at, r.result_id
 """
+LIVE = {  # a shadow run is nobody's to wait for
+    "sqlite": "coalesce(json_extract(j.outcomes, '$[0].shadow'), 0) = 0",
+    "postgresql": "NOT coalesce(CAST(j.outcomes #>> '{0,shadow}' AS boolean), false)",
+}
 RANDOM = {"sqlite": "lower(hex(randomblob(16)))", "postgresql": "replace(gen_random_uuid()::text, '-', '')"}
 
 
@@ -171,8 +178,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("reader", "seq", name=op.f("pk_retrievals")),
     )
     op.create_index(op.f("ix_retrievals_seq"), "retrievals", ["seq"], unique=False)
-    state = STATE.format(under_way=UNDER_WAY, failed=FAILED)
-    random = RANDOM[op.get_context().dialect.name]
+    dialect = op.get_context().dialect.name
+    live, random = LIVE[dialect], RANDOM[dialect]
+    state = STATE.format(under_way=UNDER_WAY.format(live=live), failed=FAILED.format(live=live))
     op.execute(EVERY_STUDY_GETS_ONE.format(random=random, state=state))
     op.execute(AND_ITS_RESULTS)
 

@@ -1,0 +1,197 @@
+"""Queries on orders: one by its id, pages of many, and what an order has.
+
+A page is read by its place (created at, seq), never by a count of rows to skip, and each filter by an index
+of its own: the first page of a million orders costs what the first page of a hundred does. What is searched
+for is found first, by accession number, patient, study or id; of very many that begin alike, the first
+`MATCHES` are looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from itertools import product
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select
+
+from engine.errors import OrderRefused, OrderRefusedReason
+from engine.order_model import OrderQuery
+from engine.store.dialect import is_shared
+from engine.store.tables import (
+    deliveries,
+    holds,
+    instances,
+    order_results,
+    orders,
+    results,
+)
+
+MATCHES = 1000
+SITES = 20  # up to so many, each is asked for its own page
+_PLACE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?(?:e[+-]?[0-9]{1,3})?)-([0-9]{1,18})")
+_LAST = "\U0010ffff"
+
+Scope = Collection[str] | None
+
+
+def by_id(connection: Connection, order_id: str, sites: Scope = None, *, lock: bool = False) -> Row[Any]:
+    """One order; OrderRefused(NOT_FOUND) where it is not, or is of another site."""
+    query = select(orders).where(orders.c.order_id == order_id)
+    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
+    if row is None or (sites is not None and row.site not in sites):
+        raise OrderRefused(OrderRefusedReason.NOT_FOUND, f"no order {order_id[:36]} here")
+    return row
+
+
+def of_study_uid(connection: Connection, study_instance_uid: str, sites: Scope) -> Sequence[Row[Any]]:
+    """The orders on a study, the latest first."""
+    query = select(orders).where(orders.c.study_instance_uid == study_instance_uid, *_within(sites))
+    return connection.execute(query.order_by(orders.c.created_at.desc(), orders.c.seq.desc())).all()
+
+
+def page(connection: Connection, query: OrderQuery) -> tuple[list[Row[Any]], str | None]:
+    """Some orders, the latest first, and the place where the next page begins."""
+    conditions = _conditions(connection, query)
+    ways: list[list[ColumnElement[bool]]] = [[]]
+    if query.sites is not None and len(query.sites) <= SITES:
+        ways = [[orders.c.site == site] for site in query.sites]
+    elif query.sites is not None:
+        conditions.append(orders.c.site.in_(query.sites))
+    if query.states:
+        ways = [
+            [*way, orders.c.state == state.value] for way, state in product(ways, dict.fromkeys(query.states))
+        ]
+    found: list[Any] = []
+    for way in ways:
+        found += connection.execute(
+            select(orders.c.created_at, orders.c.seq)
+            .where(*conditions, *way)
+            .order_by(orders.c.created_at.desc(), orders.c.seq.desc())
+            .limit(query.limit + 1)
+        ).all()
+    places = sorted(found, key=lambda row: (row.created_at, row.seq), reverse=True)
+    shown = places[: query.limit]
+    rows = {
+        row.seq: row
+        for row in connection.execute(select(orders).where(orders.c.seq.in_([one.seq for one in shown])))
+    }
+    more = len(places) > len(shown)
+    return [rows[one.seq] for one in shown if one.seq in rows], place_of(shown[-1]) if more else None
+
+
+def place_of(row: Any) -> str:
+    """Where the page after a row begins."""
+    return f"{row.created_at!r}-{row.seq}"
+
+
+def place(text: str) -> tuple[float, int]:
+    """What `place_of` wrote; OrderRefused(INVALID) for anything else."""
+    found = _PLACE.fullmatch(text)
+    if found is None:
+        raise OrderRefused(
+            OrderRefusedReason.INVALID, "after: no place in a list; give `next` of the page before"
+        )
+    return float(found[1]), int(found[2])
+
+
+def _conditions(connection: Connection, query: OrderQuery) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if query.submitter is not None:
+        conditions += [
+            orders.c.submitter_kind == query.submitter.kind,
+            orders.c.submitter == query.submitter.name,
+        ]
+    if query.batch_id is not None:
+        conditions.append(orders.c.batch_id == query.batch_id)
+    if query.study_instance_uid is not None:
+        conditions.append(orders.c.study_instance_uid == query.study_instance_uid)
+    if query.since is not None:
+        conditions.append(orders.c.created_at >= query.since.timestamp())
+    if query.until is not None:
+        conditions.append(orders.c.created_at < query.until.timestamp())
+    if query.after is not None:
+        created_at, seq = place(query.after)
+        conditions.append(
+            and_(
+                orders.c.created_at <= created_at,  # what an index can begin at
+                or_(orders.c.created_at < created_at, orders.c.seq < seq),
+            )
+        )
+    if query.search is not None:
+        conditions.append(orders.c.seq.in_(_matches(connection, query.search.strip(), query.sites)))
+    return conditions
+
+
+def _matches(connection: Connection, text: str, sites: Scope) -> list[int]:
+    """The orders that a text names, looked up in one index after the other."""
+    beginning = text.removesuffix("*")
+    if not beginning:
+        return []
+    columns = [orders.c.accession_number, orders.c.patient_id, orders.c.study_instance_uid]
+    if beginning == text:
+        named = [column == text for column in (*columns, orders.c.order_id, orders.c.batch_id)]
+    else:
+        named = [_begins(connection, column, beginning) for column in columns[:2]]
+    found: dict[int, None] = {}
+    for one in named:
+        query = select(orders.c.seq).where(one, *_within(sites)).limit(MATCHES)
+        found.update(dict.fromkeys(connection.execute(query).scalars()))
+    return list(found)
+
+
+def _begins(connection: Connection, column: Any, beginning: str) -> ColumnElement[bool]:
+    """Whether a value begins so, by its bytes, as the index has them."""
+    low, high = ("~>=~", "~<~") if is_shared(connection) else (">=", "<")
+    begins: ColumnElement[bool] = and_(
+        column.op(low, is_comparison=True)(beginning), column.op(high, is_comparison=True)(beginning + _LAST)
+    )
+    return begins
+
+
+def _within(sites: Scope) -> tuple[ColumnElement[bool], ...]:
+    return () if sites is None else (orders.c.site.in_(list(sites)),)
+
+
+# ── what an order has ───────────────────────────────────────────────────────────────────────────
+
+
+def results_of(connection: Connection, order_id: str) -> Sequence[Row[Any]]:
+    """Every result of an order with its place among all, in the order in which they were filed."""
+    return connection.execute(
+        select(order_results.c.seq, order_results.c.order_id, results)
+        .join(results, results.c.result_id == order_results.c.result_id)
+        .where(order_results.c.order_id == order_id)
+        .order_by(order_results.c.seq)
+    ).all()
+
+
+def deliveries_of(connection: Connection, order: Row[Any]) -> Sequence[Row[Any]]:
+    """The deliveries of an order's study since the order was bound to it."""
+    return connection.execute(
+        select(deliveries)
+        .where(deliveries.c.study_id == order.study_id, deliveries.c.study_revision >= order.since_revision)
+        .order_by(deliveries.c.seq)
+    ).all()
+
+
+def holds_of(connection: Connection, order: Row[Any]) -> Sequence[str]:
+    """Why an order's study waits for a person."""
+    return (
+        connection.execute(
+            select(holds.c.reason)
+            .where(holds.c.study_id == order.study_id, holds.c.released_at.is_(None))
+            .order_by(holds.c.id)
+        )
+        .scalars()
+        .all()
+    )
+
+
+def instances_of(connection: Connection, study_id: int) -> int:
+    """How many instances a study has that no later version replaced."""
+    return int(
+        connection.execute(
+            select(func.count()).where(instances.c.study_id == study_id, instances.c.replaced_in.is_(None))
+        ).scalar_one()
+    )
