@@ -15,6 +15,7 @@ from python_multipart.multipart import parse_options_header
 
 # RFC 2046 5.1.1, but for its limit of 70 characters: Orthanc sends two UUIDs, which makes 73.
 _LONGEST_BOUNDARY = 200
+_MOST_HEADERS = 100
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,\-./:=? ]{0,199}[0-9A-Za-z'()+_,\-./:=?]")
 
 
@@ -32,7 +33,10 @@ class MediaType:
     @classmethod
     def parse(cls, header: str) -> MediaType:
         """Read a header value; an unreadable one has an empty essence."""
-        essence, parameters = parse_options_header(header)
+        try:
+            essence, parameters = parse_options_header(header)
+        except (UnicodeError, LookupError):  # beyond Latin-1, perhaps by way of RFC 2231
+            return cls("", {})
         return cls(
             essence.decode("latin-1").strip().lower(),
             {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in parameters.items()},
@@ -184,9 +188,10 @@ def _overlap(held: bytes, delimiter: bytes) -> int:
 
 def _parse_headers(block: bytes) -> dict[str, str]:
     headers: dict[str, str] = {}
-    for line in block.split(b"\r\n"):
-        if not line:
-            continue
+    lines = [line for line in block.split(b"\r\n") if line]
+    if len(lines) > _MOST_HEADERS:
+        raise MalformedMultipart(f"a part has more than {_MOST_HEADERS} headers")
+    for line in lines:
         name, colon, value = line.partition(b":")
         if not colon or not name.strip() or line[:1] in b" \t":
             raise MalformedMultipart("a part has a malformed header line")
