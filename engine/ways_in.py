@@ -34,8 +34,8 @@ from engine.channel import (
 from engine.errors import ConfigurationError
 from engine.listening_sockets import ListeningSockets
 from engine.table import Declared
+from engine.workers.assignment import Premises
 from engine.workers.crew import Crew
-from engine.workers.orders import Premises
 
 logger = logging.getLogger("pons.ways_in")
 

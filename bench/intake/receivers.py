@@ -3,6 +3,7 @@
 | subject | what it is | durable when it answers |
 |---|---|---|
 | `pons` | the whole engine: recorded, attributes extracted, routed | file, name, folder and record |
+| `pons-workers` | the same with two processes that receive (`engine.workers: 2`) | the same |
 | `null` | our associations alone: what arrives is forgotten | no |
 | `storescp` | DCMTK, one process | no |
 | `storescp-fork` | DCMTK, a process an association | no |
@@ -17,8 +18,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.e2e.engine import Engine
@@ -99,12 +101,15 @@ def orthanc(
 
 
 @contextlib.contextmanager
-def pons(folder: Path, port: int, http_port: int) -> Iterator[Receiver]:
+def pons(
+    folder: Path, port: int, http_port: int, *, workers: int = 1, tls: Mapping[str, object] | None = None
+) -> Iterator[Receiver]:
     """The whole engine on SQLite, as `pons run` starts it."""
+    pacs = {"type": "c_store", "listen": f"127.0.0.1:{port}", "ae_title": "PONS"}
     table = {
         "assembly": {"stable_after": "1s"},
         "sites": {"bench": {"name": "Bench", "ae_titles": ["BENCH"], "addresses": ["127.0.0.1"]}},
-        "inbound": {"pacs": {"type": "c_store", "listen": f"127.0.0.1:{port}", "ae_title": "PONS"}},
+        "inbound": {"pacs": {**pacs, "tls": tls} if tls else pacs},
         "routes": [
             {
                 "name": "bench",
@@ -113,7 +118,9 @@ def pons(folder: Path, port: int, http_port: int) -> Iterator[Receiver]:
             }
         ],
     }
-    engine = Engine(folder / "pons", http_port, port, table, engine={"log": "json"}).start()
+    engine = Engine(
+        folder / "pons", http_port, port, table, engine={"log": "json", "workers": workers}
+    ).start()
     try:
         yield Receiver(port, "PONS", engine.pid)
     finally:
@@ -138,6 +145,7 @@ ONE_AT_A_TIME = {"storescp", "storescp-bits"}
 
 RECEIVERS: dict[str, Callable[[Path, int, int], contextlib.AbstractContextManager[Receiver]]] = {
     "pons": pons,
+    "pons-workers": partial(pons, workers=2),
     "null": null,
     "storescp": storescp(),
     "storescp-fork": storescp("--fork"),

@@ -38,7 +38,7 @@ class Premises:
 
 
 @dataclass(frozen=True, slots=True)
-class Orders:
+class Assignment:
     """What one worker runs."""
 
     name: str  # the channel's key in the table

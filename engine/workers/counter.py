@@ -18,7 +18,7 @@ from typing import Any
 from engine.channel import SiteDirectory
 from engine.intake import DurableIntake
 from engine.store.recording import NewInstance, Recorded
-from engine.workers.orders import State
+from engine.workers.assignment import State
 
 Bind = Callable[[str, int], socket.socket]
 
@@ -52,6 +52,7 @@ class Counter:
         self._words: Mapping[str, Callable[..., Any]] = {
             "record": self._record,
             "keeping": self._keeping.add,
+            "abandoned": self._abandoned,
             "identify": self._identify,
             "site": sites.get,
             "desk": self._desk,
@@ -101,6 +102,11 @@ class Counter:
         future.add_done_callback(lambda done: self._recorded(session))
         return future
 
+    def _abandoned(self, path: str) -> None:
+        """The worker could not keep this."""
+        self._keeping.discard(path)
+        self._intake.doubt([path])
+
     def _recorded(self, session: str) -> None:
         with self._lock:
             self._recording[session] -= 1
@@ -121,8 +127,10 @@ class Counter:
             del self._recording[session]
         self._intake.leave(session)
 
-    def _desk(self, what: str, arguments: Sequence[Any], named: Mapping[str, Any]) -> Future[Any]:
-        work = getattr(self._intake.commitments, what)(*arguments, **named)
+    def _desk(
+        self, desk: str, question: str, arguments: Sequence[Any], named: Mapping[str, Any]
+    ) -> Future[Any]:
+        work = getattr(getattr(self._intake, desk), question)(*arguments, **named)
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def _hand_over(self, host: str, port: int) -> None:

@@ -20,10 +20,10 @@ from engine.channel import InboundContext, InboundType, Intake, Settings
 from engine.errors import ConfigurationError
 from engine.intake import DurableIntake
 from engine.log import log_form
+from engine.workers.assignment import Assignment, Premises
 from engine.workers.counter import state_of
 from engine.workers.hand import Hand, shown_end
 from engine.workers.link import LinkLost
-from engine.workers.orders import Orders, Premises
 
 logger = logging.getLogger("pons.workers")
 
@@ -108,7 +108,7 @@ class Crew:
 
     async def _put_to_work(self, hand: Hand, intake: DurableIntake) -> None:
         text, level = log_form()
-        orders = Orders(
+        assignment = Assignment(
             self._lent.name,
             self._type,
             self._settings,
@@ -119,7 +119,7 @@ class Crew:
             level,
         )
         try:
-            await hand.listen(orders)
+            await hand.listen(assignment)
         except LinkLost:
             raise ConfigurationError(
                 f"inbound.{self._lent.name}: its worker process ended as it began; its last words are above"
@@ -136,26 +136,33 @@ class Crew:
         for hand in self._hands:
             hand.counter.refresh()
 
-    async def _keep(self, hand: Hand, intake: DurableIntake) -> None:
+    async def _keep(self, hand: Hand | None, intake: DurableIntake) -> None:
         """There is one in its place, whatever becomes of it, until the channel rests."""
         deaths = 0
         while True:
-            await hand.ended.wait()
-            deaths = 1 if asyncio.get_running_loop().time() - hand.began > STEADY else deaths + 1
-            status = await hand.bury()
-            self._forget(hand)
-            facts = {"inbound": self._lent.name, "pid": hand.pid, "reason": shown_end(status)}
-            logger.error("worker process died", extra={"pons": facts})
-            await asyncio.sleep(PAUSES[min(deaths, len(PAUSES)) - 1])
+            if hand is not None:
+                await hand.ended.wait()
+                if asyncio.get_running_loop().time() - hand.began > STEADY:
+                    deaths = 0
+                await self._lose(hand)
+            await asyncio.sleep(PAUSES[min(deaths, len(PAUSES) - 1)])
             if self._resting:
                 return
-            hand = self._hire(intake)
+            deaths, hand = deaths + 1, None
             try:
+                hand = self._hire(intake)
                 await self._put_to_work(hand, intake)
             except (ConfigurationError, OSError) as error:
-                facts = {"inbound": self._lent.name, "pid": hand.pid, "reason": str(error)}
+                facts = {"inbound": self._lent.name, "reason": str(error)}
                 logger.error("worker process does not serve", extra={"pons": facts})
-                hand.dismiss()
+                if hand is not None:
+                    hand.dismiss()
+
+    async def _lose(self, hand: Hand) -> None:
+        status = await hand.bury()
+        self._forget(hand)
+        facts = {"inbound": self._lent.name, "pid": hand.pid, "reason": shown_end(status)}
+        logger.error("worker process died", extra={"pons": facts})
 
     def _forget(self, hand: Hand) -> None:
         self._hands.remove(hand)
@@ -164,7 +171,11 @@ class Crew:
 
     async def _end_all(self) -> None:
         try:
-            await asyncio.gather(*(hand.leave() for hand in self._hands))
+            leaving = [hand.leave() for hand in self._hands]
+            for done in await asyncio.gather(*leaving, return_exceptions=True):
+                if isinstance(done, Exception) and not isinstance(done, ConfigurationError):
+                    facts = {"inbound": self._lent.name, "reason": type(done).__name__}
+                    logger.error("a channel broke as it was closed", extra={"pons": facts})
         finally:
             await asyncio.gather(*(hand.bury() for hand in self._hands), return_exceptions=True)
             for hand in list(self._hands):

@@ -1,7 +1,7 @@
 """One worker process as the engine sees it: started, asked, told, and buried when it ends.
 
-Enter: orders. Leave: a process that serves, and the event of its end. It inherits two sockets and nothing
-else: the pipe, and one on which it is handed the socket to listen on.
+Enters: an assignment. Leave: a process that serves, and the event of its end. It inherits two sockets and
+nothing else: the pipe, and one on which it is handed the socket to listen on.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import sys
 
 from engine.channel import SiteDirectory
 from engine.intake import DurableIntake
+from engine.workers.assignment import Assignment, State
 from engine.workers.counter import Bind, Counter
 from engine.workers.link import Link
-from engine.workers.orders import Orders, State
 
 logger = logging.getLogger("pons.workers")
 
@@ -58,9 +58,9 @@ class Hand:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is there to know
             self._loop.call_soon_threadsafe(self.ended.set)
 
-    async def listen(self, orders: Orders) -> None:
+    async def listen(self, assignment: Assignment) -> None:
         """Done when it serves; raises what the channel raised, or LinkLost when the process has ended."""
-        await asyncio.wrap_future(self._link.call("listen", orders))
+        await asyncio.wrap_future(self._link.call("listen", assignment))
         self.counter.refresh()
 
     async def retire(self) -> None:
@@ -95,7 +95,10 @@ class Hand:
             status = await asyncio.to_thread(self._process.wait)
         await self.ended.wait()
         self.counter.over()
-        await asyncio.to_thread(self._intake.collect_leftovers)
+        try:
+            await asyncio.to_thread(self._intake.collect_leftovers)
+        except OSError as error:  # the next start collects them
+            logger.warning("landings of a process not removed", extra={"pons": {"reason": error.strerror}})
         return status
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -22,9 +23,11 @@ from engine.channel import Inbound, InboundContext, InFlight, Measures, Mounted,
 from engine.log import start_logging
 from engine.spool import Spool
 from engine.study_context import tolerate_sloppy_values
+from engine.workers.assignment import Assignment, State
 from engine.workers.link import Link
-from engine.workers.orders import Orders, State
 from engine.workers.remote_intake import RemoteIntake, RemoteSites
+
+logger = logging.getLogger("pons.workers")
 
 LOOK = 0.25  # seconds between two looks at what the engine should know
 
@@ -68,28 +71,28 @@ class Worker:
 
     # ── on the loop ──
 
-    async def _listen(self, orders: Orders) -> None:
+    async def _listen(self, assignment: Assignment) -> None:
         """Open the channel; done when it serves."""
-        start_logging(text=orders.text, level=orders.log_level)
-        premises = orders.premises
+        start_logging(text=assignment.text, level=assignment.log_level)
+        premises = assignment.premises
         spool = Spool(
             premises.data,
             max_instance=premises.max_instance,
             min_free=premises.min_free,
             before_naming=lambda path: self._link.tell("keeping", path),
         )
-        self._intake = intake = RemoteIntake(spool, self._link, orders.state)
+        self._intake = intake = RemoteIntake(spool, self._link, assignment.state)
         if self._state is not None:  # told since
             intake.take(self._state)
         lent = InboundContext(
-            orders.name,
+            assignment.name,
             RemoteSites(self._link),
             premises.max_instance,
             self._bind,
-            in_flight=InFlight(orders.max_bytes_in_flight),
+            in_flight=InFlight(assignment.max_bytes_in_flight),
             processes=premises.workers,
         )
-        channel = orders.type.build(orders.settings, lent)
+        channel = assignment.type.build(assignment.settings, lent)
         assert not isinstance(channel, Mounted)  # what `InboundType.processes` says
         self._channel = channel
         entered: asyncio.Future[None] = self._loop.create_future()
@@ -111,6 +114,7 @@ class Worker:
                 await self._close.wait()
         except Exception as error:
             if entered.done():
+                self._broke()
                 raise
             entered.set_exception(error)
         finally:
@@ -118,12 +122,20 @@ class Worker:
             intake.close()
             spool.close()
 
+    def _broke(self) -> None:
+        """A process whose channel is no more must not stay: another one takes its place."""
+        if not self._close.is_set():
+            logger.exception("defect: a channel broke while it listened")
+            os._exit(1)
+
     async def _tell(self, channel: Inbound, spool: Spool, in_flight: InFlight) -> None:
         """What the engine watches and only this process knows."""
         told: dict[str, float] = {}
         while True:
             if spool.take_failure():
                 self._link.tell("disk_full")
+            while spool.abandoned:
+                self._link.tell("abandoned", spool.abandoned.popleft())
             samples = dict(in_flight.measured())
             if isinstance(channel, Measures):
                 samples.update(channel.measured())

@@ -8,18 +8,18 @@ land and which attributes are to be recorded.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from typing import Any, Literal
+from typing import Any, cast
 
-from engine.channel import CommitmentDesk, SiteDirectory
+from engine.channel import CommitmentDesk, OrderDesk, SiteDirectory
 from engine.errors import Busy
-from engine.model import CommitmentReport, CommitmentRequest, OwedReport, Site
+from engine.model import Site
 from engine.reception import Reception
 from engine.spool import Spool
 from engine.store.recording import NewInstance, Recorded
+from engine.workers.assignment import State
 from engine.workers.link import Link
-from engine.workers.orders import State
 
 
 class RemoteIntake(Reception):
@@ -27,7 +27,8 @@ class RemoteIntake(Reception):
 
     def __init__(self, spool: Spool, link: Link, state: State) -> None:
         super().__init__(spool, state.questions)
-        self.commitments: CommitmentDesk = RemoteDesk(link)
+        self.commitments = cast(CommitmentDesk, RemoteDesk(link, "commitments"))
+        self.orders = cast(OrderDesk, RemoteDesk(link, "orders"))
         self._link = link
         self._state = state
 
@@ -81,40 +82,16 @@ class RemoteSites(SiteDirectory):
         return site
 
 
-class RemoteDesk(CommitmentDesk):
-    """The engine's desk of storage commitment, asked over the link."""
+class RemoteDesk:
+    """A desk of the engine, whichever questions it takes: each is a coroutine function."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, name: str) -> None:
         self._link = link
+        self._name = name
 
-    async def _ask(self, what: str, *arguments: Any, **named: Any) -> Any:
-        return await asyncio.wrap_future(self._link.call("desk", what, arguments, named))
+    def __getattr__(self, question: str) -> Callable[..., Coroutine[Any, Any, Any]]:
+        async def ask(*arguments: Any, **named: Any) -> Any:
+            asked = self._link.call("desk", self._name, question, arguments, named)
+            return await asyncio.wrap_future(asked)
 
-    async def requested(self, request: CommitmentRequest, *, hold: float = 0.0) -> None:
-        """A site asks whether its instances are safe; durable on return."""
-        await self._ask("requested", request, hold=hold)
-
-    async def claim(self, site: str, transaction_uid: str) -> OwedReport | None:
-        """The report on one transaction, answered at this moment."""
-        owed: OwedReport | None = await self._ask("claim", site, transaction_uid)
-        return owed
-
-    async def owed(self, inbound: str, limit: int) -> Sequence[OwedReport]:
-        """The reports that are due to be sent by this channel, to whichever of its processes asks first."""
-        owed: Sequence[OwedReport] = await self._ask("owed", inbound, limit)
-        return owed
-
-    async def sent(self, report: OwedReport) -> None:
-        """The site has taken this report."""
-        await self._ask("sent", report)
-
-    async def not_sent(
-        self, report: OwedReport, why: str, *, again: Literal["later", "at once", "never"] = "later"
-    ) -> None:
-        """The site has not taken it."""
-        await self._ask("not_sent", report, why, again=again)
-
-    async def reported(self, site: str, report: CommitmentReport) -> bool:
-        """A peer of a site reports on what we asked of it."""
-        ours: bool = await self._ask("reported", site, report)
-        return ours
+        return ask

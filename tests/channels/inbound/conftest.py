@@ -27,8 +27,8 @@ from engine.spool import Spool
 from engine.store.database import Database, SqliteDatabase
 from engine.store.migrate import migrate
 from engine.web import serving
+from engine.workers.assignment import Premises
 from engine.workers.crew import Crew
-from engine.workers.orders import Premises
 
 MAX_INSTANCE = 4 << 20
 

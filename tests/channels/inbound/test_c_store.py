@@ -48,6 +48,7 @@ from tests.peers.part10 import data_set_bytes
 PRIVATE = "1.3.12.2.1107.5.9.1"  # Siemens CSA Non-Image Storage
 VERIFICATION = "1.2.840.10008.1.1"
 MR = "1.2.840.10008.5.1.4.1.1.4"
+MUCH = 1_000_000  # bytes, half of which are more than is held in memory
 
 
 async def associate(
@@ -385,7 +386,9 @@ async def test_a_store_that_hangs_does_not_keep_the_listener(
     port = await manager.__aenter__()
     with await open_raw(port) as raw:
         raw.c_store()
-        raw.data(2, data_set_bytes(instance(1)))
+        content = data_set_bytes(instance(1, bulk=MUCH))
+        raw.begin(content[:-50])
+        raw.data(2, content[-50:])
         await eventually(lambda: bool(house.landing))
         async with asyncio.timeout(8):
             await manager.__aexit__(None, None, None)
@@ -428,6 +431,11 @@ class Raw(Wire):
 
     def data(self, control: int, content: bytes, context_id: int = 1) -> None:
         self.write(pdu(P_DATA, value(context_id, control, content)))
+
+    def begin(self, content: bytes) -> None:
+        """Data that goes on, in pieces as long as agreed: more than is held in memory lands in a file."""
+        for start in range(0, len(content), 100_000):
+            self.data(0, content[start : start + 100_000])
 
     def c_store(self, sop_instance_uid: str = "1.2.3.1.1", sop_class_uid: str = MR) -> None:
         self.data(COMMAND | LAST, command(store_fields(sop_instance_uid, sop_class_uid)))
@@ -478,7 +486,7 @@ async def test_an_instance_that_breaks_off_leaves_nothing(
     eventually: Callable[..., Any],
     ending: Ending,
 ) -> None:
-    first, second = data_set_bytes(instance(1)), data_set_bytes(instance(2))
+    first, second = data_set_bytes(instance(1)), data_set_bytes(instance(2, bulk=MUCH))
     async with listening() as port:
         with await open_raw(port) as raw:
             raw.c_store("1.2.3.1.1")
@@ -486,7 +494,7 @@ async def test_an_instance_that_breaks_off_leaves_nothing(
             assert await asyncio.to_thread(raw.status) == 0x0000
             assert house.open_sessions == 1
             raw.c_store("1.2.3.1.2")
-            raw.data(0, second[: len(second) // 2])
+            raw.begin(second[: len(second) // 2])
             await eventually(lambda: bool(house.landing))
             await asyncio.to_thread(ending, raw)
             await eventually(lambda: not house.open_sessions)
@@ -580,20 +588,21 @@ async def test_another_operation_is_not_recognised(listening: Callable[..., Any]
 async def test_a_c_store_under_way_may_finish_before_the_listener_is_gone(
     listening: Callable[..., Any], house: Any, instance: Callable[..., bytes], eventually: Callable[..., Any]
 ) -> None:
-    content = data_set_bytes(instance(1))
-    manager = listening(grace="8s")
+    content = data_set_bytes(instance(1, bulk=MUCH))
+    manager = listening(grace="60s")
     port = await manager.__aenter__()
     idle = await open_raw(port)
     busy = await open_raw(port)
     busy.c_store()
-    busy.data(0, content[:50])
+    busy.begin(content[: len(content) // 2])
     await eventually(lambda: bool(house.landing))
     leaving = asyncio.create_task(manager.__aexit__(None, None, None))
     assert (await asyncio.to_thread(idle.read))[:1] == b"\x07"  # the idle one goes at once
     idle.socket.close()
     with pytest.raises(OSError, match=r"refused|reset"):
         await asyncio.to_thread(Raw, port)
-    busy.data(2, content[50:])
+    busy.begin(content[len(content) // 2 : -50])
+    busy.data(2, content[-50:])
     assert await asyncio.to_thread(busy.status) == 0x0000
     assert (await asyncio.to_thread(busy.read))[:1] == b"\x07"
     busy.socket.close()
@@ -610,7 +619,7 @@ async def test_a_c_store_that_never_finishes_does_not_keep_the_listener(
     port = await manager.__aenter__()
     raw = await open_raw(port)
     raw.c_store()
-    raw.data(0, b"\x08\0\x05\0")
+    raw.begin(bytes(MUCH))
     await eventually(lambda: bool(house.landing))
     async with asyncio.timeout(8):
         await manager.__aexit__(None, None, None)
