@@ -43,6 +43,8 @@ def _name(path: str, stored: Stored) -> str:
     parts = Path(path).relative_to(stored.data).parts
     if parts[:1] == ("landing",):
         parts = ("landing", "<process>", "<landed>")[: len(parts)]
+    elif parts[:1] == ("log",):
+        parts = ("log", "<process>", parts[-1])[: len(parts)]
     elif parts[:1] == ("instances",):
         parts = ("instances", "<site>", "<study>", "<sop>-<digest>.dcm")[: len(parts)]
     return "/".join(("data", *parts))

@@ -2,10 +2,11 @@
 
 Enter: the calls of an engine since its start, the file that an instance came to lie in, and where its sender
 was connected. Leave: the steps that matter, in order, and what was not durable when the first byte of the
-answer was written. Demanded is the promise and not one way of keeping it: every byte of the file synced
-after it was written; every name on the way to it synced in its folder after it was made; the database's
-log synced up to the commit of the transaction that holds the SOP Instance UID (SQLite's WAL format,
-sqlite.org/fileformat2.html 4.1: a frame whose second word is not 0 ends a transaction).
+answer was written. Demanded is the promise. Either every byte of the file was synced after it was written,
+and every name on the way to it in its folder after it was made; or both are in an entry of the instance log
+(`engine.instance_log`), that entry was synced after it was written, and every name on the way to the log was.
+And the database's log was synced up to the commit of the transaction with the SOP Instance UID (SQLite's
+WAL format, sqlite.org/fileformat2.html 4.1: a frame whose second word is not 0 ends a transaction).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ WRITES = {"write", "writev", "pwrite64", "pwritev", "pwritev2", "sendfile", "spl
 SENDS = {"write", "writev", "sendto", "sendmsg"}
 SYNCS = {"fsync", "fdatasync"}
 FRAME_HEADER = 24  # bytes
+_WRITTEN = ("bytes", "entry", "record", "answer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Stored:
 class Step:
     """One thing that was done, with its calls."""
 
-    what: str  # "bytes", "name", "record", "sync" or "answer"
+    what: str  # "bytes", "name", "entry", "record", "sync" or "answer"
     target: str
     calls: tuple[Call, ...]
     source: str = ""  # where a rename came from
@@ -52,7 +54,7 @@ class Step:
     @property
     def written(self) -> int:
         """Bytes."""
-        return sum(call.result for call in self.calls) if self.what in ("bytes", "record", "answer") else 0
+        return sum(call.result for call in self.calls) if self.what in _WRITTEN else 0
 
 
 @dataclass
@@ -78,8 +80,14 @@ def examine(calls: Sequence[Call], stored: Stored) -> Finding:
         return Finding(broken=["no answer was seen"])
     before = [call for call in calls if call.ended < answer.began]
     found = Finding([Step("answer", "", (answer,))])
-    _bytes(before, names, stored, found)
-    _names(before, names, stored, found, first=written[0])
+    entry = _entry(before, stored)
+    if entry is not None:
+        _logged(before, entry, found)
+        file = Path(entry.target)
+        _names(before, {entry.target}, file, stored, found, first=written[0])
+    else:
+        _bytes(before, names, stored, found)
+        _names(before, names, stored.file, stored, found, first=written[0])
     _record(before, stored, found, after=written[0])
     found.steps = merged(sorted(found.steps, key=lambda step: step.began))
     return found
@@ -141,16 +149,37 @@ def _bytes(before: Sequence[Call], names: set[str], stored: Stored, found: Findi
         found.broken.append("the bytes were not synced before the answer")
 
 
-def _names(before: Sequence[Call], names: set[str], stored: Stored, found: Finding, *, first: Call) -> None:
+def _entry(before: Sequence[Call], stored: Stored) -> Call | None:
+    """The entry of the log that holds the whole instance and says where it lies."""
+    name = str(stored.file.relative_to(stored.data / "instances")).encode()
+    log = f"{stored.data / 'log'}/"
+    for call in before:
+        if call.name in WRITES and call.target.startswith(log) and name in call.content:
+            return call if call.result > stored.size else None
+    return None
+
+
+def _logged(before: Sequence[Call], entry: Call, found: Finding) -> None:
+    found.steps.append(Step("entry", entry.target, (entry,)))
+    sync = _synced_after(before, entry.target, entry)
+    if sync is None:
+        found.broken.append("the entry of the log was not synced before the answer")
+    else:
+        found.steps.append(Step("sync", entry.target, (sync,)))
+
+
+def _names(
+    before: Sequence[Call], names: set[str], file: Path, stored: Stored, found: Finding, *, first: Call
+) -> None:
     """Each name that the engine made on the way to the file, and to its database, is in a synced folder."""
-    folders = {str(one) for one in stored.file.parents}
+    folders = {str(one) for one in file.parents}
     database = {str(stored.data / "pons.sqlite"), str(stored.data / "pons.sqlite-wal")}
     seen: set[str] = set()
     for call in before:
         path, source = "", ""
         if call.name in MAKES_A_FOLDER and call.paths[-1] in folders:
             path = call.paths[-1]
-        elif call.name in RENAMES and call.paths[-1] == str(stored.file):
+        elif call.name in RENAMES and call.paths[-1] == str(file):
             path, source = call.paths[-1], call.paths[0]
         elif call.name in OPENS and "O_CREAT" in call.arguments and call.opened in database | names:
             path = call.opened
@@ -160,14 +189,14 @@ def _names(before: Sequence[Call], names: set[str], stored: Stored, found: Findi
         shown = call.began >= first.began or path in names
         if shown:
             found.steps.append(Step("name", path, (call,), source))
-        if path in names and path != str(stored.file):
+        if path in names and path != str(file):
             continue  # it goes by another name in the end
         sync = _synced_after(before, str(Path(path).parent), call)
         if sync is None:
             found.broken.append(f"the name {_below(path, stored)} was not synced before the answer")
         elif shown:
             found.steps.append(Step("sync", sync.target, (sync,)))
-    if str(stored.file) not in seen:
+    if str(file) not in seen:
         found.broken.append("the file was not given its name before the answer")
 
 
