@@ -8,15 +8,18 @@ from __future__ import annotations
 from engine.checks.surroundings import missing_in, readable_secrets
 from engine.directory import parse_address
 from engine.errors import ConfigurationError
+from engine.finding import Location
 from engine.oauth.signing_key import read_pem
 from engine.oauth_section import issuer_of, travels_in_clear
 from engine.reading import Reading
+from engine.settings import Secret
 
 
 def check_oauth(reading: Reading) -> None:
     """Secrets and tokens do not travel in clear where somebody means to use them."""
     issuer = issuer_of(reading.oauth, reading.engine.public_url, reading.engine.http)
-    if not travels_in_clear(issuer) or _in_a_tunnel(reading):
+    unread = any(one.severity == "error" and one.path.startswith("oauth") for one in reading.findings)
+    if unread or not travels_in_clear(issuer) or _in_a_tunnel(reading):
         return
     message = (
         f"clients would send their secrets to {issuer} in clear; put TLS in front, and name it in issuer"
@@ -31,7 +34,9 @@ def check_oauth(reading: Reading) -> None:
 def check_oauth_keys(reading: Reading) -> None:
     """The keys that the table names are there, private, and of the kind that signs."""
     settings = reading.oauth
-    named = [(("oauth", "signing_key"), settings.signing_key, True)]
+    named: list[tuple[Location, Secret | None, bool]] = [
+        (("oauth", "signing_key"), settings.signing_key, True)
+    ]
     named += [
         (("oauth", "verifying_keys", index), one, False) for index, one in enumerate(settings.verifying_keys)
     ]
