@@ -73,7 +73,9 @@ class StowRs:
         for batch in work:
             try:
                 if lost >= _LOST_IN_A_ROW:
-                    raise TryAgain(f"not offered: {lost} requests in a row had no answer", code="connection")
+                    raise TryAgain(
+                        f"not offered: {_LOST_IN_A_ROW} requests in a row had no answer", code="connection"
+                    )
                 headers = authorization(self._authentication)
                 files = [one.head for one in batch]
                 answer = await post(self._endpoint, files, headers, listener.moved)
