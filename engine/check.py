@@ -23,6 +23,7 @@ from engine.checks.standing import Routes
 from engine.checks.surroundings import check_surroundings
 from engine.checks.transforms import check_first_counts, check_transform_secrets
 from engine.checks.usage import check_usage
+from engine.checks.workers import check_cores, check_workers
 from engine.reading import Reading
 from engine.tunnel_check import check_register, check_tunnels
 
@@ -35,6 +36,7 @@ def check(reading: Reading, *, surroundings: bool = True) -> None:
     check_listeners(reading)
     check_mounted(reading)
     check_limits(reading)
+    check_workers(reading)
     check_reports(reading)
     for name, declared in reading.outbound.items():
         if is_known(reading, "sites", declared.settings.site, ("outbound", name, "site")):
@@ -55,6 +57,7 @@ def check(reading: Reading, *, surroundings: bool = True) -> None:
     check_literals(reading)
     if surroundings:
         check_machine(reading)
+        check_cores(reading)
         check_surroundings(reading)
         check_oauth_keys(reading)
         check_transform_secrets(reading)

@@ -46,6 +46,7 @@ MEANING: Mapping[str, str] = {
     "port-taken": "two listeners of the table want the same port",
     "path-taken": "two services want the same path of the HTTP server",
     "limits-at-odds": "two limits of intake contradict each other, so that one of them never holds",
+    "idle-workers": "processes that receive would have nothing to do, or no core to do it on",
     "listens-everywhere": "a listener takes connections on every address of the machine",
     "tunnel-address": "a site's tunnel address is none that a site may have",
     "no-forward": "a destination behind a tunnel calls a port that leads nowhere",

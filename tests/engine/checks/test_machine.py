@@ -48,3 +48,13 @@ def test_a_listener_has_an_address_that_the_machine_knows(tmp_path: Path) -> Non
     found = told(tmp_path, listen)
     assert ("inbound.pacs.listen", *unknown) in found
     assert told(tmp_path, 'engine: {http: "localhost:8080"}') == []
+
+
+def test_more_processes_than_cores_are_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1, 2})
+    table = "sites: {a: {addresses: [127.0.0.2]}}\ninbound: {pacs: {type: c_store}}\nengine: {workers: %d}"
+    codes = {
+        count: [code for where, _, code in told(tmp_path, table % count) if where == "engine.workers"]
+        for count in (1, 3, 4)
+    }
+    assert codes == {1: [], 3: [], 4: ["idle-workers"]}
