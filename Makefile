@@ -4,7 +4,7 @@
 #   make run           the same, and keep serving until Ctrl-C
 #   make test          set up, check, peers, every test            ARGS="-m peers -q" goes to pytest
 #   make check         format, lint, types, import contracts, every routing table and its own tests
-#   make bench NAME=…  one benchmark                               ARGS="--short" goes to it
+#   make bench NAME=…  one benchmark, also as make bench-…         ARGS="--short" goes to it
 #   make peers         the programs of other makers that the tests talk to
 #   make docs          the reference of the table and its schemas, from the models
 #   make venv          only the virtual environment
@@ -57,6 +57,9 @@ check: $(STAMP)
 bench: $(STAMP)
 	@test -n "$(NAME)" || { echo "which one? make bench NAME=…, with one of: $(basename $(notdir $(wildcard bench/[a-z]*.py))) $(patsubst bench/%/__main__.py,%,$(wildcard bench/*/__main__.py))" >&2; exit 2; }
 	$(BIN)/python -m bench.$(NAME) $(ARGS)
+
+bench-%: $(STAMP)
+	$(BIN)/python -m bench.$* $(ARGS)
 
 peers:
 	@.ci/peers.sh

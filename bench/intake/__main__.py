@@ -3,9 +3,11 @@
     python -m bench.intake [--short] [--runs N] [--work ct-4 …] [--subject pons …]
 
 The same sender and the same bytes for all, on one association and on four; receivers take turns, each in a
-fresh process and folder, and medians are shown. `ct` is 0.5 MB, `mr` 33 KB, `big` one object of 1 GB.
+fresh process and folder, and medians are shown. `ct` is 0.5 MB, `mr` 33 KB, `big` one object of 1 GB;
+`tls` is over TLS, `nagle` is sent by `storescu` as it is installed (`bench.intake.stock_sender`).
 CPU is of all processes of the receiver, memory its peak. Which of them are durable is in
-`bench.intake.receivers`.
+`bench.intake.receivers`. `pons` is the installed program beside the running Python; PYTHONPATH puts the
+code of another checkout in its place.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import queue
 import socket
 import statistics
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,8 +28,10 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.intake.objects import KINDS
+from bench.intake.over_tls import CERTIFICATE, OVER_TLS
 from bench.intake.receivers import ONE_AT_A_TIME, RECEIVERS
 from bench.intake.sender import send
+from bench.intake.stock_sender import send_stock
 
 OUT = Path(__file__).parents[1] / "out" / "intake.json"
 SPAWN = multiprocessing.get_context("spawn")
@@ -37,6 +42,13 @@ WORKS = {  # kind, associations, objects of each
     "mr-4": ("mr", 4, 1000),
     "big-1": ("big", 1, 1),
 }
+IN_OTHER_WAYS = {  # the same, and the way it is sent
+    "ct-1-tls": (("ct", 1, 400), "tls"),
+    "ct-4-tls": (("ct", 4, 150), "tls"),
+    "mr-4-tls": (("mr", 4, 1000), "tls"),
+    "ct-1-nagle": (("ct", 1, 50), "nagle"),
+    "mr-1-nagle": (("mr", 1, 100), "nagle"),
+}
 
 
 class Load(NamedTuple):
@@ -45,6 +57,7 @@ class Load(NamedTuple):
     kind: str
     associations: int
     each: int  # objects on each association
+    way: str = "plain"  # or tls, or nagle
 
 
 METRICS = ("MB/s", "instances/s", "cpu ms", "rss MB")
@@ -64,23 +77,33 @@ def free_port() -> int:
 
 def load_of(work: str, *, short: bool) -> Load:
     """What is sent for a work; a fifth of it for a short one."""
-    kind_name, associations, each = WORKS[work]
+    (kind_name, associations, each), way = IN_OTHER_WAYS.get(work) or (WORKS[work], "plain")
     if short:
-        return Load("big-short" if kind_name == "big" else kind_name, associations, max(1, each // 5))
-    return Load(kind_name, associations, each)
+        kind_name, each = "big-short" if kind_name == "big" else kind_name, max(1, each // 5)
+    return Load(kind_name, associations, each, way)
+
+
+def takes(subject: str, load: Load) -> bool:
+    """Whether a receiver can be sent this."""
+    if load.associations > 1 and subject in ONE_AT_A_TIME:
+        return False
+    return load.way != "tls" or subject in OVER_TLS
 
 
 def once(load: Load, subject: str, run: int) -> dict[str, float]:
     """One receiver, fresh, takes one load."""
-    kind_name, associations, each = load
+    kind_name, associations, each, way = load
     kind = KINDS[kind_name]
+    receivers = OVER_TLS if way == "tls" else RECEIVERS
     with tempfile.TemporaryDirectory() as folder:
         start, said = SPAWN.Barrier(associations), SPAWN.Queue()
-        with RECEIVERS[subject](Path(folder), free_port(), free_port()) as receiver:
+        with receivers[subject](Path(folder), free_port(), free_port()) as receiver:
+            certificate = str(Path(folder) / CERTIFICATE) if way == "tls" else ""
+            target = send_stock if way == "nagle" else partial(send, certificate=certificate)
             before = receiver.cpu_seconds()
             senders = [
                 SPAWN.Process(
-                    target=send,
+                    target=target,
                     args=(receiver.port, receiver.called, kind_name, run, number, each, start, said),
                     daemon=True,
                 )
@@ -118,9 +141,10 @@ def measure(works: list[str], subjects: list[str], runs: int, short: bool) -> li
     for work in works:
         for run in range(runs):
             for subject in subjects:
-                if WORKS[work][1] > 1 and subject in ONE_AT_A_TIME:
+                load = load_of(work, short=short)
+                if not takes(subject, load):
                     continue
-                taken = once(load_of(work, short=short), subject, run)
+                taken = once(load, subject, run)
                 found.setdefault((work, subject), []).append(taken)
     return [
         {
@@ -151,10 +175,13 @@ def shown(rows: list[dict[str, Any]]) -> Table:
 
 def main() -> None:
     """Measure, print, keep."""
-    parser = argparse.ArgumentParser(description="Instances taken in by C-STORE, beside other receivers.")
+    works = [*WORKS, *IN_OTHER_WAYS]
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--short", action="store_true", help="a fifth of the load, one run")
     parser.add_argument("--runs", type=int, default=5, metavar="N", help="runs, of which the median is shown")
-    parser.add_argument("--work", nargs="*", choices=list(WORKS), default=list(WORKS))
+    parser.add_argument("--work", nargs="*", choices=works, default=works)
     parser.add_argument("--subject", nargs="*", choices=list(RECEIVERS), default=list(RECEIVERS))
     asked = parser.parse_args()
     rows = measure(asked.work, asked.subject, 1 if asked.short else asked.runs, asked.short)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Iterator
@@ -22,12 +23,20 @@ LONGEST = 131072  # bytes of a PDU, where the receiver takes so many
 PIXELS = bytes(range(256)) * 4096  # a mebibyte
 
 
-def associate(port: int, called: str, kind: Kind, calling: str = "BENCH") -> tuple[socket.socket, int]:
-    """An open association with context 1, and the longest P-DATA fragment that the receiver takes."""
+def associate(
+    port: int, called: str, kind: Kind, calling: str = "BENCH", certificate: str = ""
+) -> tuple[socket.socket, int]:
+    """An open association with context 1, and the longest P-DATA fragment that the receiver takes.
+
+    With the path of the receiver's ``certificate`` it is one over TLS.
+    """
     from pynetdicom.pdu import A_ASSOCIATE_AC
 
     connection = socket.create_connection(("127.0.0.1", port), timeout=120)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if certificate:
+        tls = ssl.create_default_context(cafile=certificate)
+        connection = tls.wrap_socket(connection, server_hostname="127.0.0.1")
     connection.sendall(request(called, calling, kind))
     pdu = A_ASSOCIATE_AC()
     raw = exactly(connection, 6)
@@ -93,10 +102,11 @@ def send(
     count: int,
     start: Barrier,
     said: Queue[tuple[float, float, int]],
+    certificate: str = "",
 ) -> None:
     """A process that sends `count` objects on one association, begun together with the others."""
     kind = objects.KINDS[kind_name]
-    connection, longest = associate(port, called, kind)
+    connection, longest = associate(port, called, kind, certificate=certificate)
     ready = [] if kind.frames > 1 else [message(kind, run, sender, n, longest) for n in range(count)]
     start.wait(300)
     began = time.monotonic()

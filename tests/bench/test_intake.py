@@ -5,7 +5,7 @@ from __future__ import annotations
 import pydicom
 import pytest
 
-from bench.intake.__main__ import METRICS, Load, once
+from bench.intake.__main__ import IN_OTHER_WAYS, METRICS, Load, load_of, once, takes
 from bench.intake.objects import KINDS, head
 from bench.intake.receivers import RECEIVERS
 from bench.intake.sender import PIXELS
@@ -18,6 +18,18 @@ def test_a_receiver_answers_each_instance_with_success(subject: str) -> None:
     figures = once(Load("mr", 2, 5), subject, 0)
     assert set(figures) == set(METRICS)
     assert all(figures[metric] > 0 for metric in ("MB/s", "instances/s", "rss MB"))
+
+
+@pytest.mark.parametrize("work", IN_OTHER_WAYS)
+@pytest.mark.parametrize("subject", ["null", "storescp-fork"])
+def test_it_does_so_over_tls_and_to_a_stock_sender(work: str, subject: str) -> None:
+    load = load_of(work, short=True)
+    assert takes(subject, load)
+    assert once(load._replace(each=2), subject, 0)["instances/s"] > 0
+
+
+def test_whoever_speaks_no_tls_is_not_asked_to() -> None:
+    assert not takes("orthanc", load_of("ct-1-tls", short=True))
 
 
 def test_the_objects_are_whole_and_no_two_are_one() -> None:
