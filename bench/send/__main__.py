@@ -86,7 +86,7 @@ def measure(
     for work in works:
         load = load_of(work, short=short)
         with tempfile.TemporaryDirectory() as scratch:
-            folders = write(Path(scratch), *load)
+            folders = write(Path(scratch), load)
             for _ in range(runs):
                 for receiver in receivers:
                     for subject in subjects:

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bench.intake.__main__ import Load
 from bench.intake.objects import KINDS, Kind, head, sop_instance_uid
 from bench.intake.sender import EXPLICIT, PIXELS
 from channels.transport.file_meta import encode_file_meta
 
 
-def write(folder: Path, kind_name: str, associations: int, each: int) -> list[Path]:
+def write(folder: Path, load: Load) -> list[Path]:
     """The folder of each association, written."""
-    kind = KINDS[kind_name]
-    folders = [folder / str(number) for number in range(associations)]
+    kind = KINDS[load.kind]
+    folders = [folder / str(number) for number in range(load.associations)]
     for sender, made in enumerate(folders):
         made.mkdir(parents=True)
-        for number in range(each):
+        for number in range(load.each):
             _write(made / f"{number:05}.dcm", kind, sender, number)
     return folders
 

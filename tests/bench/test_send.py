@@ -20,14 +20,14 @@ def test_each_sender_is_answered_with_success_for_every_instance(
     tmp_path: Path, subject: str, receiver: str
 ) -> None:
     load = Load("mr", 2, 3)
-    found = once(load, subject, receiver, write(tmp_path, *load))
+    found = once(load, subject, receiver, write(tmp_path, load))
 
     assert set(found) == set(METRICS)
     assert all(found[metric] > 0 for metric in ("MB/s", "instances/s", "rss MB"))
 
 
 def test_the_files_are_dicom_and_no_two_are_one(tmp_path: Path) -> None:
-    folders = write(tmp_path, "mr", 2, 3)
+    folders = write(tmp_path, Load("mr", 2, 3))
     found = [pydicom.dcmread(path) for folder in folders for path in sorted(folder.iterdir())]
 
     assert len({one.SOPInstanceUID for one in found}) == 6
