@@ -1,5 +1,7 @@
 """How many deliveries a second are claimed and settled, by 1, 2 and 4 workers, on both databases.
 
+    python -m bench.dispatch [--short] [--runs N]
+
 Enter: lanes that are due with one delivery each, and a backlog on the same destination: deliveries
 behind lanes whose first one waits for its next attempt. Leave: rows of deliveries a second, with the
 backlog (`pg-1`) and without (`pg-1-alone`), and of deliveries that were not settled exactly once.

@@ -1,5 +1,7 @@
 """How long it takes to render one result, and how large it becomes, with 20 and with 400 findings.
 
+    python -m bench.render [--short]
+
 Enter: a result made for the purpose (a study of 260 instances, numbers with ranges in groups of ten, one
 picture). Leave: rows of milliseconds (by the clock, and of the processor, which tells more on a busy
 machine) and kB for each format, medians over the runs, beside what the libraries of others take in the

@@ -1,5 +1,7 @@
 """How long one decision takes, and how long a table takes to check and to load: 10 to 10,000 routes.
 
+    python -m bench.routing [--short]
+
 Enter: tables written for the purpose (ten routes a site, a destination each; patterns, counts and
 modalities in every route) and studies of 260 instances in four series. Leave: rows of p50 and p99
 milliseconds per decision, by the clock and of the processor (which tells more on a busy machine); the
