@@ -114,9 +114,10 @@ class DurableIntake(Reception):
         """A write of another process has failed for want of space."""
         self._spool.failed()
 
-    def collect_leftovers(self) -> int:
-        """Remove what processes that have ended had on its way in; blocks shortly."""
-        return self._spool.collect_leftovers()
+    def settle(self, home: str) -> None:
+        """A process has ended (its `Spool.home`): what it kept is safe, what it was receiving goes."""
+        self._spool.settle(home)
+        self._spool.collect_leftovers()
 
     def refuse(self, reason: str) -> None:
         """Count an arrival that was refused."""

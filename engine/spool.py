@@ -113,6 +113,21 @@ class Spool:
                     os.close(lock)
 
     @property
+    def home(self) -> str:
+        """The name of this process's folders, for `settle` when it has ended."""
+        return self._landing.name
+
+    def settle(self, home: str) -> None:
+        """Make durable what the log of a process holds that has ended while this one lives; blocks for it.
+
+        Without a power cut in between nothing is lost: no need to put anything back.
+        """
+        log = self._logs / home
+        if log.exists():
+            instance_log.sync_file_system(self.instances)
+            shutil.rmtree(log)
+
+    @property
     def free(self) -> int:
         """Free bytes of the disk; looked up once a second."""
         with self._lock:

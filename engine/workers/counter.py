@@ -36,6 +36,8 @@ class Counter:
         """
         self.samples: Mapping[str, float] = {}
         """What the worker measured last."""
+        self.home = ""
+        """The name of the worker's folders (`Spool.home`), once it has them."""
         self.on_state: Callable[[State], object] = lambda state: None
         """Called when the worker is to go by another state."""
         self.state = state_of(intake)
@@ -62,6 +64,7 @@ class Counter:
             "turned_away": intake.turned_away,
             "disk_full": intake.disk_full,
             "samples": partial(setattr, self, "samples"),
+            "home": partial(setattr, self, "home"),
         }
 
     def serve(self, name: str, arguments: Sequence[Any]) -> Any:

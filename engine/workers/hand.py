@@ -96,9 +96,10 @@ class Hand:
         await self.ended.wait()
         self.counter.over()
         try:
-            await asyncio.to_thread(self._intake.collect_leftovers)
-        except OSError as error:  # the next start collects them
-            logger.warning("landings of a process not removed", extra={"pons": {"reason": error.strerror}})
+            if self.counter.home:
+                await asyncio.to_thread(self._intake.settle, self.counter.home)
+        except OSError as error:  # the next start does it
+            logger.warning("what a process has left stays", extra={"pons": {"reason": error.strerror}})
         return status
 
 

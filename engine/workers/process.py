@@ -26,6 +26,7 @@ from engine.study_context import tolerate_sloppy_values
 from engine.workers.assignment import Assignment, State
 from engine.workers.link import Link
 from engine.workers.remote_intake import RemoteIntake, RemoteSites
+from engine.workers.shared_socket import SharedSocket
 
 logger = logging.getLogger("pons.workers")
 
@@ -81,6 +82,7 @@ class Worker:
             min_free=premises.min_free,
             before_naming=lambda path: self._link.tell("keeping", path),
         )
+        self._link.tell("home", spool.home)
         self._intake = intake = RemoteIntake(spool, self._link, assignment.state)
         if self._state is not None:  # told since
             intake.take(self._state)
@@ -170,9 +172,7 @@ class Worker:
             asked: Future[None] = self._link.call("bind", host, port)
             asked.result()
             _, (descriptor, *_), _, _ = socket.recv_fds(self._descriptors, 1, 1)
-        shared = socket.socket(fileno=descriptor)
-        shared.setblocking(False)
-        return shared
+        return SharedSocket(descriptor)
 
     def _end_at_once(self) -> None:
         """The engine has let go of the pipe, or is gone: what still runs here is nobody's any more."""

@@ -83,6 +83,7 @@ async def test_a_process_that_dies_leaves_nothing_and_another_takes_its_place(
         raw.data(2, content)
         assert await asyncio.to_thread(raw.status) == 0x0000
         assert house.open_sessions == 1
+        assert any((house.data / "log").iterdir())
         raw.c_store("1.2.3.1.2")
         raw.begin(bytes(MUCH))
         await eventually(lambda: bool(house.landing))
@@ -90,6 +91,7 @@ async def test_a_process_that_dies_leaves_nothing_and_another_takes_its_place(
             os.kill(pid, signal.SIGKILL)
         await eventually(lambda: not house.open_sessions and not house.landing)
     await eventually(lambda: len(serving.pids) == 2 and not set(serving.pids) & set(before))
+    assert not any((house.data / "log").iterdir()), "its log is settled: what it kept is durable without it"
     assert (await store(port_of(serving), instance(3))).Status == 0x0000
     assert [path.name.split("-")[0] for path in house.stored] == ["1.2.3.1.1", "1.2.3.1.3"]
     deaths = [record for record in caplog.records if record.getMessage() == "worker process died"]
