@@ -28,6 +28,8 @@ class Count:
     def told(self, told: Told) -> None:
         """One more, or not."""
         self.stored += told.outcome is Outcome.SENT
+        if told.outcome is not Outcome.SENT:
+            print(told.reason, file=sys.stderr)
 
 
 def main() -> None:
