@@ -129,13 +129,14 @@ def _matches(connection: Connection, text: str, sites: Scope) -> list[int]:
     if not beginning:
         return []
     columns = [orders.c.accession_number, orders.c.patient_id, orders.c.study_instance_uid]
-    if beginning == text:
-        named = [column == text for column in (*columns, orders.c.order_id, orders.c.batch_id)]
+    named: list[tuple[ColumnElement[bool], ...]]
+    if beginning == text:  # in few rows, so the sites are asked of those: not every index knows them
+        named = [(column == text,) for column in (*columns, orders.c.order_id, orders.c.batch_id)]
     else:
-        named = [_begins(connection, column, beginning) for column in columns[:2]]
+        named = [(_begins(connection, column, beginning), *_within(sites)) for column in columns[:2]]
     found: dict[int, None] = {}
-    for one in named:
-        query = select(orders.c.seq).where(one, *_within(sites)).limit(MATCHES)
+    for conditions in named:
+        query = select(orders.c.seq).where(*conditions).limit(MATCHES)
         found.update(dict.fromkeys(connection.execute(query).scalars()))
     return list(found)
 
