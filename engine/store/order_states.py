@@ -87,13 +87,14 @@ def touch_all(connection: Connection, study_ids: Iterable[int], now: float) -> N
 
 def followed(work: Callable[[Connection], T], connection: Connection) -> T:
     """Run a piece of work, and let the orders follow what it changed."""
-    connection.info[PENDING] = {}
+    info = connection.info  # asked for once: a connection that is lost meanwhile would not tell any more
+    info[PENDING] = {}
     try:
         value = work(connection)
         catch_up(connection)
         return value
     finally:
-        connection.info.pop(PENDING, None)
+        info.pop(PENDING, None)
 
 
 def catch_up(connection: Connection) -> None:

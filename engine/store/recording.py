@@ -1,15 +1,13 @@
 """Write instances down: new, here already, a further version, or (versions not kept) a conflict.
 
 Enter: instances whose bytes are durable, several in one transaction where they wait together. Leaves: what
-became of each, in order. What is said to the database is built once, and once for all of them: building a
-statement costs ten times as much as running it. Where several processes write, names and the study's row
-order them; they are taken in one order, so that two writers cannot wait for each other.
+became of each, in order. Where several processes write, names and the study's row order them; they are
+taken in one order, so that two writers cannot wait for each other.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,27 +15,53 @@ from sqlalchemy import Connection, bindparam, insert, select, tuple_, update
 
 from engine.store import study_orders
 from engine.store.dialect import insert_unless_there, serialise
+from engine.store.prepared import Prepared
 from engine.store.tables import instances, studies
 
-_VERSIONS = select(
-    instances.c.study_id,
+_LATEST = ("inbound", "calling_ae_title", "called_ae_title", "remote_address")
+_KNOWN = select(
     instances.c.site,
     instances.c.sop_instance_uid,
+    instances.c.study_id,
     instances.c.sha256,
     instances.c.path,
-).where(tuple_(instances.c.site, instances.c.sop_instance_uid).in_(bindparam("instances", expanding=True)))
-_STUDY_TO_OPEN = (
+)
+_VERSIONS = Prepared(
+    _KNOWN.where(
+        instances.c.site == bindparam("site"), instances.c.sop_instance_uid == bindparam("sop_instance_uid")
+    )
+)
+_VERSIONS_OF_SEVERAL = _KNOWN.where(
+    tuple_(instances.c.site, instances.c.sop_instance_uid).in_(bindparam("instances", expanding=True))
+)
+_STUDY_TO_OPEN = Prepared(
     select(studies.c.id, studies.c.state, studies.c.opened_at, studies.c.last_at)
     .where(
         studies.c.site == bindparam("site"), studies.c.study_instance_uid == bindparam("study_instance_uid")
     )
     .with_for_update(key_share=True)
 )
-_OPEN_STUDY = update(studies).where(studies.c.id == bindparam("study_id"))
+_OPEN_STUDY = Prepared(
+    update(studies).where(studies.c.id == bindparam("study_id")),
+    ("state", "opened_at", "last_at", *_LATEST),
+)
 _COUNT_DUPLICATE = (
     update(studies).where(studies.c.id == bindparam("study_id")).values(duplicates=studies.c.duplicates + 1)
 )
-_ADD_INSTANCE = insert(instances).inline()  # nobody asks for the new key
+_ROW = (
+    "study_id",
+    "site",
+    "sop_instance_uid",
+    "series_instance_uid",
+    "sop_class_uid",
+    "transfer_syntax_uid",
+    "sha256",
+    "size",
+    "path",
+    "attributes",
+    "received_at",
+)
+_ADD_INSTANCE = Prepared(insert(instances).inline(), _ROW)  # nobody asks for the new key
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +145,7 @@ def record_all(
             continue
         key = (new.site, new.study_instance_uid)
         study = opened.get(key)
-        there = None if study else connection.execute(_STUDY_TO_OPEN, _study(new)).one_or_none()
+        there = None if study else _STUDY_TO_OPEN.run(connection, _study(new)).one_or_none()
         if not is_there(new):
             outcomes[number] = Recorded(0, "gone")
             continue
@@ -131,7 +155,7 @@ def record_all(
         versions.append(_Version(study.id, new.sha256, new.path))
         rows.append(_row(new, study.id, now))
     if rows:
-        connection.execute(_ADD_INSTANCE, rows)
+        _ADD_INSTANCE.run_for_each(connection, rows)
     return [outcomes[number] for number in range(len(arrived))]
 
 
@@ -156,9 +180,14 @@ def _name(site: str, sop_instance_uid: str) -> str:
 
 def _known(connection: Connection, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], list[_Version]]:
     """Every version of these SOP Instances that their sites have sent."""
-    found: dict[tuple[str, str], list[_Version]] = defaultdict(list)
-    for row in connection.execute(_VERSIONS, {"instances": list(wanted)}):
-        found[row.site, row.sop_instance_uid].append(_Version(row.study_id, row.sha256, row.path))
+    found: dict[tuple[str, str], list[_Version]] = {one: [] for one in wanted}
+    if len(wanted) == 1:
+        ((site, uid),) = wanted
+        rows: Iterable[Any] = _VERSIONS.run(connection, {"site": site, "sop_instance_uid": uid})
+    else:
+        rows = connection.execute(_VERSIONS_OF_SEVERAL, {"instances": list(wanted)})
+    for site, uid, study_id, sha256, path in rows:
+        found[site, uid].append(_Version(study_id, sha256, path))
     return found
 
 
@@ -187,10 +216,10 @@ def _open_study(connection: Connection, there: Any, new: NewInstance, now: float
     }
     made = there is None and _begin_study(connection, new, now, latest)
     # ours, or that of another process that was faster
-    row = connection.execute(_STUDY_TO_OPEN, _study(new)).one() if there is None else there
+    row = _STUDY_TO_OPEN.run(connection, _study(new)).one() if there is None else there
     reopened = row.state == "stable"
-    connection.execute(
-        _OPEN_STUDY,
+    _OPEN_STUDY.run(
+        connection,
         {
             "study_id": row.id,
             "state": "receiving",
