@@ -18,6 +18,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from engine.http_connections import PromptProtocol
+
 Readiness = Callable[[], Awaitable[list[str]]]
 Metrics = Callable[[], Awaitable[dict[str, float]]]
 
@@ -97,7 +99,7 @@ async def serving(app: ASGIApp, listen: str) -> AsyncIterator[int]:
         date_header=False,
         timeout_keep_alive=15,
         timeout_graceful_shutdown=10,
-        h11_max_incomplete_event_size=64 * 1024,
+        http=PromptProtocol,
         proxy_headers=False,  # the address decides the site: nobody may claim another
         lifespan="off",
         ws="none",
