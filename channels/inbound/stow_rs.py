@@ -12,7 +12,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import Field
@@ -21,12 +21,13 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from channels.inbound import stow_response
+from channels.inbound.http_peer import Auth, PeerRefused, peer_of
 from channels.inbound.places import Places
 from channels.inbound.stow_response import Failed, Outcome, Stored
 from channels.inbound.stow_transaction import THREADS, Transaction
 from channels.transport.multipart import MalformedMultipart, MediaType, MultipartParser
 from channels.transport.pace import Pace
-from engine.channel import Duration, InboundContext, InboundType, Intake, Settings, Size, UnknownPeer
+from engine.channel import Duration, InboundContext, InboundType, Intake, Settings, Size
 
 logger = logging.getLogger("pons.stow_rs")
 
@@ -36,6 +37,7 @@ _DRAIN = (
 )  # bytes (in 2 s at most) of a refused body read on, so that the client gets to read our answer
 _RETRY_AFTER = "30"  # seconds
 _BUSY = 503
+SCOPE = "uploads:write"  # what an access token must allow
 
 
 class StowRsSettings(Settings):
@@ -45,6 +47,8 @@ class StowRsSettings(Settings):
     """Where the service is mounted; instances are posted to `studies` below it."""
     site: str | None = Field(None, examples=["harbour"])
     """Key of the only site that may use this path; any site of the table when absent."""
+    auth: Auth = "address"
+    """What proves a client's site: `address`, access `token`, or `either`: a token where it shows one."""
     max_requests: int = Field(64, ge=1, le=1000)
     """Requests served at once; one more is answered with 503 and Retry-After."""
     max_requests_per_site: int | None = Field(None, ge=1, le=1000, examples=[16])
@@ -100,7 +104,7 @@ class StowRs:
                 extra={"pons": {"inbound": self._context.name, "status": error.status, "reason": str(error)}},
             )
             self._too_slow += isinstance(error, _TooSlow)
-            headers = {"Retry-After": _RETRY_AFTER} if error.status == _BUSY else {}
+            headers = error.headers | ({"Retry-After": _RETRY_AFTER} if error.status == _BUSY else {})
             answer = PlainTextResponse(f"{error}\n", error.status, headers)
         except ClientDisconnect:
             logger.warning("client went away", extra={"pons": {"inbound": self._context.name}})
@@ -110,7 +114,17 @@ class StowRs:
         return answer
 
     async def _transact(self, request: Request, body: _Body, intake: Intake) -> Response:
-        address, site = self._site(request, intake)
+        try:
+            address, site = await peer_of(
+                request,
+                self._context,
+                intake,
+                auth=self._settings.auth,
+                scope=SCOPE,
+                only=self._settings.site,
+            )
+        except PeerRefused as refused:
+            raise _HttpError(refused.status, str(refused), refused.headers) from None
         accept = ",".join(request.headers.getlist("accept"))
         media_type = stow_response.preferred_media_type(accept)
         if media_type is None:
@@ -136,22 +150,6 @@ class StowRs:
             self._places.leave(site)
             intake.leave(session)
         return self._answer(transaction.outcomes, media_type)
-
-    def _site(self, request: Request, intake: Intake) -> tuple[str, str]:
-        """Address and site of the client, or 403."""
-        address = request.client.host.removeprefix("::ffff:") if request.client else ""
-        facts = {"inbound": self._context.name, "remote_address": address}
-        try:
-            key = self._context.sites.identify(address).key
-        except UnknownPeer as error:
-            logger.warning("unknown peer", extra={"pons": {**facts, "unknown": error.what}})
-            intake.turned_away(self._context.name, error.what, address, "", "")
-            raise _HttpError(403, "this address belongs to no site that may store here") from None
-        if self._settings.site not in (None, key):
-            logger.warning("peer of another site", extra={"pons": {**facts, "site": key}})
-            intake.turned_away(self._context.name, "site", address, "", "")
-            raise _HttpError(403, "this address belongs to no site that may store here")
-        return address, key
 
     def _parser(self, request: Request) -> MultipartParser:
         if request.headers.get("content-encoding", "identity").lower() != "identity":
@@ -197,9 +195,10 @@ class StowRs:
 class _HttpError(Exception):
     """The request as a whole is refused."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.status = status
+        self.headers = dict(headers or {})
 
 
 class _TooSlow(_HttpError):

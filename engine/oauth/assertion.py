@@ -71,10 +71,10 @@ def verified(
     except (PyJWTError, ValueError, TypeError, RecursionError) as error:
         raise not_the_client(f"the assertion does not hold: {type(error).__name__}") from None
     if claims["sub"] != client_id:
-        raise not_the_client("the assertion is of another subject than issuer")
+        raise not_the_client("the assertion is of another subject than issuer", signed=True)
     jti = claims["jti"]
     if not isinstance(jti, str) or not 0 < len(jti) <= LONGEST_JTI:
-        raise not_the_client(f"the assertion's jti is no text of 1 to {LONGEST_JTI} characters")
+        raise not_the_client(f"the assertion's jti is no text of 1 to {LONGEST_JTI} characters", signed=True)
     return Used(hashlib.sha256(jti.encode("utf-8", "replace")).hexdigest(), _end(claims, now) + CLOCKS)
 
 
@@ -93,12 +93,12 @@ def _end(claims: Mapping[str, Any], now: float) -> float:
     for name in ("exp", "nbf", "iat"):
         value = claims.get(name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise not_the_client(f"the assertion's {name} is no number")
+            raise not_the_client(f"the assertion's {name} is no number", signed=True)
     end = float(claims["exp"])
     if now >= end + CLOCKS:
-        raise not_the_client("the assertion has expired")
+        raise not_the_client("the assertion has expired", signed=True)
     if not end <= now + LONGEST_LIFE + CLOCKS:
-        raise not_the_client(f"the assertion is good for more than {LONGEST_LIFE:.0f} seconds")
+        raise not_the_client(f"the assertion is good for more than {LONGEST_LIFE:.0f} seconds", signed=True)
     if not max(float(claims.get("nbf") or 0), float(claims.get("iat") or 0)) <= now + CLOCKS:
-        raise not_the_client("the assertion is of the future; compare the clocks")
+        raise not_the_client("the assertion is of the future; compare the clocks", signed=True)
     return end

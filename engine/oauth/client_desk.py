@@ -142,7 +142,7 @@ def take_assertion(connection: Connection, visit: Visit) -> None:
     if visit.used is not None and not clients.use_up(
         connection, visit.client.client_id, visit.used.digest, until=visit.used.until, now=visit.now
     ):
-        raise not_the_client("the assertion was used before")
+        raise not_the_client("the assertion was used before", signed=True)
 
 
 def client_of(row: Row[Any]) -> Client:

@@ -38,6 +38,11 @@ class Denied(PonsError):
         return {"WWW-Authenticate": f'Basic realm="{REALM}"'} if self.status == 401 else {}
 
 
-def not_the_client(why: str) -> Denied:
-    """A client is not authenticated; it is told the same whatever was wrong."""
-    return Denied("invalid_client", "client authentication failed", status=401, why=why)
+def not_the_client(why: str, *, signed: bool = False) -> Denied:
+    """A client is not authenticated; it is told the same whatever was wrong.
+
+    Args:
+        signed: it has signed what is wrong with its key, so it may know.
+    """
+    told = "client authentication failed" + (f": {why}" if signed else "")
+    return Denied("invalid_client", told, status=401, why=why)

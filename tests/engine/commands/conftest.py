@@ -8,6 +8,7 @@ import pytest
 
 from tests.engine.commands.desk_house import House, furnish
 from tests.engine.commands.table_house import TABLE
+from tests.engine.oauth.conftest import Signer
 
 
 @pytest.fixture
@@ -20,3 +21,9 @@ def table(tmp_path: Path) -> Path:
     path = tmp_path / "routes.yaml"
     path.write_text(TABLE)
     return path
+
+
+@pytest.fixture
+def signer() -> Signer:
+    """A client that signs."""
+    return Signer()
