@@ -15,7 +15,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import asynccontextmanager
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from pydantic import Field
@@ -337,6 +337,7 @@ class _Reception:
         self._intake.leave(session)
 
 
+@lru_cache(maxsize=1024)
 def is_storage(abstract_syntax: str) -> bool:
     """Whether a SOP class is one of storage.
 

@@ -101,6 +101,37 @@ def test_a_user_identity_is_neither_needed_nor_answered() -> None:
     assert pdu.user_information.user_identity is None
 
 
+def test_what_it_does_not_know_is_passed_over() -> None:
+    """PS3.8 9.3.1; an item of another edition, in the place of each that is optional."""
+    known = request(build_role(MR, scu_role=True, scp_role=True))
+    unknown = known.replace(b"\x54\0\0\x1d", b"\x5f\0\0\x1d")
+    assert unknown != known
+    assert answer(AssociationRequest(unknown), MR)[0] == {1: (MR, JPEG)}
+    beside = request() + b"\x7f\0\0\x03abc"
+    assert answer(AssociationRequest(beside), MR)[0] == {1: (MR, JPEG)}
+
+
+def test_every_context_of_many_is_answered_in_its_place() -> None:
+    """PS3.8 9.3.3.2: 128 contexts at most, their ids odd."""
+    primitive = A_ASSOCIATE()
+    primitive.application_context_name = UID("1.2.840.10008.3.1.1.1")
+    primitive.calling_ae_title, primitive.called_ae_title = "STM_PACS", "PONS"
+    contexts = [build_context(f"1.2.3.{number}", [EXPLICIT, JPEG]) for number in range(128)]
+    for number, context in enumerate(contexts):
+        context.context_id = 2 * number + 1
+    primitive.presentation_context_definition_list = contexts
+    length = MaximumLengthNotification()
+    length.maximum_length_received = 0
+    primitive.user_information = [length]
+    read = AssociationRequest(A_ASSOCIATE_RQ(primitive).encode())
+    served = {f"1.2.3.{number}" for number in range(0, 128, 3)}
+    accepted, pdu = answer(read, *served)
+    assert {syntax for syntax, _ in accepted.values()} == served
+    results = {item.context_id: item.result for item in pdu.presentation_context}
+    assert results == {2 * number + 1: 3 * (f"1.2.3.{number}" not in served) for number in range(128)}
+    assert (pdu.called_ae_title.strip(), pdu.calling_ae_title.strip()) == ("PONS", "STM_PACS")
+
+
 def test_another_application_context_or_protocol_is_not_acceptable() -> None:
     assert (
         AssociationRequest(request(application_context="1.2.3")).unacceptable is Rejection.APPLICATION_CONTEXT
@@ -124,6 +155,11 @@ MALFORMED = [
     ("cut short", lambda pdu: pdu[:100]),
     ("an item past its end", lambda pdu: pdu[:74] + pdu[74:].replace(b"\x20\0\0", b"\x20\0\xff", 1)),
     ("an abstract syntax that is no text", lambda pdu: pdu.replace(b"1.2.840.10008.5", b"\xff" * 15, 1)),
+    ("an even context id", lambda pdu: pdu.replace(b"\x03\0\0\0\x30", b"\x04\0\0\0\x30")),
+    ("a maximum length that is none", lambda pdu: pdu.replace(b"\x51\0\0\x04", b"\x51\0\0\x03")),
+    ("a control character in a title", lambda pdu: pdu.replace(b"PONS", b"PO\nS")),
+    ("a backslash in a title", lambda pdu: pdu.replace(b"PONS", b"PO\\S")),
+    ("a control character in a UID", lambda pdu: pdu.replace(MR.encode(), b"\n" + MR.encode()[1:])),
     ("zeros", lambda pdu: pdu[:74] + bytes(len(pdu) - 74)),
 ]  # fmt: skip
 
@@ -131,6 +167,7 @@ MALFORMED = [
 @pytest.mark.parametrize("damage", [row[1] for row in MALFORMED], ids=[row[0] for row in MALFORMED])
 def test_a_damaged_request_is_refused_quietly(damage: object, caplog: pytest.LogCaptureFixture) -> None:
     assert callable(damage)
+    assert damage(request()) != request()
     with pytest.raises(ValueError, match=r"AE title|malformed"):
         AssociationRequest(damage(request()))
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
