@@ -51,12 +51,15 @@ def report(outcome: Outcome, work: str, seed: int) -> None:
     for metric, value in outcome.rows().items():
         table.add_row(metric, f"{value:,.1f}" if isinstance(value, float) else f"{value:,}")
     Console().print(table)
-    print(*outcome.complaints[:30], sep="\n", flush=True)
+    OUT.parent.mkdir(parents=True, exist_ok=True)
+    if outcome.complaints:
+        OUT.with_suffix(".log").write_text(outcome.log)
+        print(*outcome.complaints[:30], f"the engine's log is in {OUT.with_suffix('.log')}", sep="\n")
+    sys.stdout.flush()
     rows = [
         {"work": work, "subject": "pons", "metric": metric, "value": round(value, 2), "runs": 1}
         for metric, value in outcome.rows().items()
     ]
-    OUT.parent.mkdir(parents=True, exist_ok=True)
     OUT.write_text(json.dumps(rows, indent=1) + "\n")
 
 

@@ -41,6 +41,7 @@ class Outcome:
     after: Sample
     lost: list[str] = field(default_factory=list)
     half_written: list[str] = field(default_factory=list)
+    log: str = ""  # of the engine
 
     @property
     def leaks(self) -> list[str]:
@@ -78,6 +79,9 @@ class Outcome:
             "requests": diary.requests,
             "dropped": diary.dropped,
             "open at most": max(one.connections for one in watch.samples),
+            "store p50 ms": percentile(diary.answered, 50) * 1000,
+            "store p99 ms": percentile(diary.answered, 99) * 1000,
+            "store slowest ms": max(diary.answered) * 1000,
             "echo p50 ms": percentile(watch.echoed, 50) * 1000,
             "echo p99 ms": percentile(watch.echoed, 99) * 1000,
             "associate p50 ms": percentile(watch.associated, 50) * 1000,
@@ -123,6 +127,7 @@ def day(folder: Path, senders: int, seconds: float, seed: int, free_port: Callab
     if without_row := len(engine.instance_files()) - len(kept.intact):
         outcome.half_written.append(f"{without_row} files more than rows")
     outcome.watch.failed += engine.defects()
+    outcome.log = engine.log.read_text(errors="replace")
     return outcome
 
 
@@ -152,6 +157,7 @@ def spell(engine: Engine, senders: int, seconds: float, seed: int, first: int) -
     first_diary, *others = diaries
     for other in others:
         first_diary.acknowledged += other.acknowledged
+        first_diary.answered += other.answered
         first_diary.failed += other.failed
         for count in ("associations", "requests", "dropped", "refused"):
             setattr(first_diary, count, getattr(first_diary, count) + getattr(other, count))

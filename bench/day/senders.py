@@ -60,10 +60,10 @@ def _day(
         try:
             go(port, sent, ending, random, diary)
         except (RuntimeError, OSError) as error:
-            _let_down(error, ending, diary)
+            _let_down(error, ending, until - time.monotonic(), diary)
 
 
-def _let_down(error: RuntimeError | OSError, ending: str, diary: Diary) -> None:
+def _let_down(error: RuntimeError | OSError, ending: str, left: float, diary: Diary) -> None:
     if isinstance(error, RuntimeError) and refusal(error):
         diary.refused += 1
     elif not (ending in BAD and isinstance(error, ConnectionError)):

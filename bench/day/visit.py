@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
-from bench.day.objects import Instance
+from bench.day.objects import SMALL, Instance
 from bench.faults.records import Acknowledged
 from bench.intake import sender
 from bench.stow import sender as stow
@@ -34,6 +34,7 @@ class Diary:
     """What became of the visits of one process."""
 
     acknowledged: list[Acknowledged] = field(default_factory=list)
+    answered: list[float] = field(default_factory=list)  # seconds, of small instances by C-STORE
     associations: int = 0
     requests: int = 0  # by STOW-RS
     dropped: int = 0
@@ -59,8 +60,13 @@ def c_store(port: int, sent: Sequence[Instance], ending: str, random: Random, di
     with connection:
         for one in sent[:-1] if ending in BAD else sent:
             time.sleep(random.choice((0.0, 0.0, random.uniform(0, 0.6))))
-            connection.sendall(message(one, longest))
-            _noted(one, sender.answer(connection), diary)
+            whole = message(one, longest)
+            began = time.monotonic()
+            connection.sendall(whole)
+            status = sender.answer(connection)
+            if one.kind is SMALL:
+                diary.answered.append(time.monotonic() - began)
+            _noted(one, status, diary)
         if ending in BAD:
             diary.dropped += 1
             _drop(connection, message(sent[-1], longest), ending, random)

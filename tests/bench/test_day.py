@@ -27,6 +27,7 @@ def test_a_short_day_loses_nothing_and_leaves_nothing(tmp_path: Path, free_port:
     assert {one.way for one in outcome.diary.acknowledged} == {"c_store", "stow_rs"}
     assert rows["dropped"] > 0
     assert len(outcome.watch.echoed) > 5
+    assert rows["store p50 ms"] <= rows["store p99 ms"] <= rows["store slowest ms"]
 
 
 WATCH = Watch(pid=0, dicom_port=0, http_port=0, data=Path())
