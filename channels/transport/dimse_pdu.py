@@ -19,9 +19,7 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pynetdicom.pdu import A_ABORT_RQ, A_RELEASE_RP
-
-_ASSOCIATE_RQ, _P_DATA, _RELEASE_RQ, _ABORT = 1, 4, 5, 7
+_ASSOCIATE_RQ, _P_DATA, _RELEASE_RQ, _RELEASE_RP, _ABORT = 1, 4, 5, 6, 7
 _MAX_ASSOCIATE_RQ = 1 << 20  # bytes; 128 contexts with a dozen transfer syntaxes each are 100 kB
 _SLACK = 64  # bytes by which senders that count the PDU header overrun the maximum
 _IS_COMMAND, _IS_LAST = 1, 2  # message control header (PS3.8 E.2)
@@ -49,9 +47,7 @@ class ProtocolError(AssociationLost):
 
     def encode(self) -> bytes:
         """The A-ABORT PDU, from the service provider."""
-        pdu = A_ABORT_RQ()
-        pdu.source, pdu.reason_diagnostic = 2, self.reason
-        return pdu.encode()
+        return _HEAD.pack(_ABORT, 4) + bytes((0, 0, 2, self.reason))
 
 
 class Released(Exception):
@@ -254,7 +250,7 @@ class PduSocket:
 
     def release(self) -> None:
         """Answer the request to release."""
-        self.send_last(A_RELEASE_RP().encode())
+        self.send_last(_HEAD.pack(_RELEASE_RP, 4) + bytes(4))
 
     def cut(self) -> None:
         """End the connection, from another thread, under the feet of the one that reads."""

@@ -5,12 +5,11 @@ store each instance from an iterator of fragments, perform an N-ACTION or take a
 hear of its end. C-ECHO is answered here. What the service has to tell a peer (`Association.reports`)
 goes out between two of the peer's messages.
 
-The PDUs of the association control are encoded and decoded by pynetdicom. Its acceptor itself is
-not used: it collects each data set in memory, lets a PDU be as long as its sender says, makes the
-TLS handshake in the thread that accepts, polls in two threads per association and waits for ever
-on a peer that stops inside a PDU. Here one thread serves one association and reads the socket
-only when the service asks for the next fragment: memory is one PDU, and a slow disk slows the
-sender down by TCP alone. `Association.fragments` is the seam for whatever reads faster.
+pynetdicom's acceptor is not used: it collects each data set in memory, lets a PDU be as long as its
+sender says, makes the TLS handshake in the thread that accepts, polls in two threads per association and
+waits for ever on a peer that stops inside a PDU. Here one thread serves one association and reads the
+socket only when the service asks for the next fragment: memory is one PDU, and a slow disk slows the
+sender down by TCP alone.
 """
 
 from __future__ import annotations
