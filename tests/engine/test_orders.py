@@ -17,10 +17,21 @@ from engine.order_names import IDENTIFYING
 from engine.orders import Orders
 from engine.route import decision_from_json
 from engine.spool import Spool
-from engine.store import lanes, order_states
+from engine.store import lanes, order_states, replay, retention
+from engine.store import studies as study_queries
 from engine.store.database import Database
 from engine.store.lanes import Settlement
-from engine.store.tables import audit_events, decisions, deliveries, jobs, orders, results, revisions
+from engine.store.tables import (
+    audit_events,
+    decisions,
+    deliveries,
+    jobs,
+    order_results,
+    orders,
+    results,
+    retrievals,
+    revisions,
+)
 from tests.engine.conftest import HandClock
 from tests.engine.processing_rig import Rig, writes
 
@@ -86,8 +97,6 @@ async def test_a_study_that_arrives_has_an_order_and_its_state_follows_it(
 
     seen = [await state(desk)]
     last = clock.now()
-    from engine.store import studies as study_queries
-
     await database.write(
         lambda c: study_queries.close_revision(c, 1, last, "quiet", on_late="rerun", last_at=last)
     )
@@ -148,8 +157,6 @@ async def test_a_delivery_that_gave_up_fails_the_order_until_it_is_sent_again(
     order = await only(desk)
     assert (order.state, order.failure) == ("failed", "delivery to ris gave up")
     [dead] = [row for row in made.rows(deliveries) if row.state == "dead"]
-    from engine.store import replay
-
     await database.write(lambda c: replay.send_again(c, [dead], clock.now(), "again"))
     assert await state(desk) == "processing"
     settle(database, "ris", clock.now())
@@ -563,3 +570,27 @@ async def test_every_change_is_on_the_audit_trail_without_a_value(desk: Orders, 
     assert "Quillfeather" not in str([row.detail for row in rows])
     stored = database.read_now(lambda c: c.execute(select(orders.c.state)).scalar_one())
     assert stored == "cancelled"
+
+
+async def test_the_orders_of_a_study_that_retention_forgets_go_with_it(
+    rig: MakeRig, intake: DurableIntake, desk: Orders, instance: Instance, arrive: Arrive,
+    database: Database, clock: HandClock,
+) -> None:  # fmt: skip
+    made = rig(writes())
+    await intake.accept(arrive(instance()))
+    await made.close()
+    await made.run()
+    for destination in ("archive", "ris"):
+        settle(database, destination, clock.now())
+    [result] = await desk.unretrieved(RIS, ["st-marys"])
+    await desk.acknowledge(RIS, ["st-marys"], [result.seq])
+    kept = await desk.create(NewOrder(site="st-marys", submitter=RIS))
+    now = clock.now()
+    clock.advance(1000)
+    assert await database.write(lambda c: retention.remove(c, 1, now + 1, now + 2)) is not None
+    assert (await desk.get(result.order_id)).order.state == "delivered", (
+        "the files are gone, the order is not"
+    )
+    assert await database.write(lambda c: retention.forget(c, 1, now + 500)) is not None
+    assert [row.order_id for row in made.rows(orders)] == [kept.order_id]
+    assert made.rows(order_results) == made.rows(retrievals) == []
