@@ -6,11 +6,13 @@ import asyncio
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
 from engine.errors import Busy
 from engine.in_flight import FIRST, InFlight, Place, goes
+from tests.peers.process import wait_until
 
 MB = 1 << 20
 
@@ -26,6 +28,10 @@ def take(flight: InFlight, site: str, size: int) -> Place:
     place = flight.take(site)
     place.holds(Landed(size))
     return place
+
+
+def waiting(flight: InFlight, number: int) -> bool:
+    return flight.measured()["pons_intake_waiting"] == number
 
 
 @pytest.mark.parametrize(
@@ -108,8 +114,7 @@ def test_of_those_that_wait_the_site_that_holds_least_goes_first() -> None:
     with ThreadPoolExecutor(3) as threads:
         for number, site in enumerate(("greedy", "greedy", "modest"), 1):
             threads.submit(wait, site)
-            while flight.measured()["pons_intake_waiting"] < number:
-                pass
+            wait_until(partial(waiting, flight, number), "all to wait")
         held[1].leave()
     held[0].leave()
     assert order[0] == "modest"
@@ -123,13 +128,13 @@ async def test_an_event_loop_waits_without_a_thread_and_without_patience_not_at_
     place.holds(Landed(4 * MB))
     with pytest.raises(Busy):
         await flight.take_soon("greedy", patient=False)
-    waiting = asyncio.create_task(flight.take_soon("greedy"))
+    later = asyncio.create_task(flight.take_soon("greedy"))
     await asyncio.sleep(0)
     before = threading.active_count()
     assert flight.measured()["pons_intake_waiting"] == 1
     assert threading.active_count() == before
     place.leave()
-    (await asyncio.wait_for(waiting, 30)).leave()
+    (await asyncio.wait_for(later, 30)).leave()
     assert flight.measured()["pons_intake_bytes_in_flight"] == 0
 
 
@@ -144,11 +149,11 @@ async def test_one_that_is_cancelled_while_it_waits_takes_no_room() -> None:
     flight = InFlight(4 * MB, patience=30)
     place = await flight.take_soon("greedy")
     place.holds(Landed(4 * MB))
-    waiting = asyncio.create_task(flight.take_soon("modest"))
+    later = asyncio.create_task(flight.take_soon("modest"))
     await asyncio.sleep(0)
-    waiting.cancel()
+    later.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await waiting
+        await later
     place.leave()
     assert flight.measured()["pons_intake_waiting"] == 0
     assert flight.measured()["pons_intake_bytes_in_flight"] == 0
