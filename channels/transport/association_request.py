@@ -7,14 +7,15 @@ the bytes of an A-ASSOCIATE-RQ, or what was agreed, or why not. pynetdicom encod
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from engine.model import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 MAX_CONTEXTS = 128  # context ids are the odd numbers 1 to 255 (PS3.8 9.3.2.2)
 
 _APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
+_REMEMBERED = 64  # requests and answers: a destination has the same again and again, and they take 2 ms
 _OUR_MAX_PDU = 16382  # what we ask of the peer; it only ever sends short responses
 
 _REJECT_REASONS = {  # PS3.8 table 9-21: (source, reason)
@@ -48,11 +49,12 @@ class Rejection:
     is_permanent: bool
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def encode_request(
     calling_ae_title: str,
     called_ae_title: str,
-    contexts: Sequence[tuple[str, str]],
-    roles: Collection[str],
+    contexts: tuple[tuple[str, str], ...],
+    roles: tuple[str, ...],
     window: int,
 ) -> bytes:
     """A-ASSOCIATE-RQ.
@@ -109,6 +111,7 @@ def encode_request(
     return pdu.encode()
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def decode_accept(body: bytes, window: int) -> Agreement:
     """What the body of an A-ASSOCIATE-AC grants; ValueError when it cannot be read.
 

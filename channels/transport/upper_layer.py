@@ -111,7 +111,7 @@ async def _connect(peer: Peer) -> tuple[asyncio.StreamReader, asyncio.StreamWrit
     # asyncio sets it as well, but not by promise; without it small stores wait for delayed ACKs.
     connection: socket.socket = writer.get_extra_info("socket")
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if peer.tls is None:  # TLS encrypts, and so copies, whatever it is given at once
+    if peer.tls is None:  # `drain` then returns when all has left, and not when most has
         writer.transport.set_write_buffer_limits(high=0)
     return reader, writer
 
@@ -135,7 +135,9 @@ class Association:
         """A-ASSOCIATE-RQ and its answer; fills ``accepted``."""
         peer = self._peer
         with _lost(peer):
-            self._writer.write(encode_request(peer.calling_ae_title, peer.ae_title, contexts, roles, window))
+            self._writer.write(
+                encode_request(peer.calling_ae_title, peer.ae_title, tuple(contexts), tuple(roles), window)
+            )
             await self._writer.drain()
             kind, body = await self._read_pdu()
         try:
@@ -162,7 +164,8 @@ class Association:
     async def write(self, pdus: bytes | bytearray | memoryview) -> None:
         """Send PDUs as they are; on return they are the kernel's, and their buffer is free."""
         with _lost(self._peer):
-            self._writer.write(pdus)
+            # TLS may keep what it cannot encrypt yet, whatever `drain` says.
+            self._writer.write(pdus if self._peer.tls is None else bytes(pdus))
             await self._writer.drain()
 
     async def send(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import ssl
 import struct
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from channels.transport import command_set, offer
 from channels.transport.association import store
 from channels.transport.offer import WINDOW
 from channels.transport.upper_layer import Peer, associate
+from engine.channel import Tls
 from engine.errors import TryAgain
 from engine.model import Part
 from tests.contract import instances
@@ -204,6 +207,20 @@ async def test_a_file_that_is_gone_when_its_turn_comes_fails_alone(tmp_path: Pat
             await store(peer(port), several)
 
     assert caught.value.stored == ("1.2.3.4.1", "1.2.3.4.3")
+
+
+async def test_a_large_data_set_arrives_whole_over_tls(certificate: tuple[Path, Path]) -> None:
+    chain, key = certificate
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain, key)
+    body = instances.data_set("1.2.3.4.1", tail=instances.element(0x7FE0, 0x10, b"OB", os.urandom(5 << 20)))
+    part = Part("1.2.3.4.1", "application/dicom", instances.file("1.2.3.4.1", body=body))
+    trusting = Tls.model_validate({"ca": {"file": str(chain)}})
+
+    with serving(Scp(tls=context)) as scp:
+        await store(Peer("127.0.0.1", scp.port, "PEER", "PONS", trusting, 60), [part])
+
+    assert [each.data_set for each in scp.stored] == [body]
 
 
 async def test_a_real_peer_that_knows_no_window_is_served_as_ever() -> None:
