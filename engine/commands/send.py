@@ -178,7 +178,7 @@ class _Watch:
             line = f"{colour(f'{told.outcome:8}')} {told.code:5} {told.candidate.sop_instance_uid} "
             line += quiet(told.candidate.name) + (f": {told.reason}" if told.reason else "")
             if self._bar is not None and sys.stdout.isatty():
-                self._bar.console.print(Text.from_ansi(line))  # above the bar
+                self._bar.console.print(Text.from_ansi(line), soft_wrap=True)  # above the bar
             else:
                 typer.echo(line)
         self._draw()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -175,6 +178,28 @@ def test_ctrl_c_aborts_the_association_and_says_how_far_it_came(study: Path) -> 
     assert "0 of 3 instances stored" in output
     assert "interrupted: 3 not answered or not offered" in output
     assert errors == ""
+
+
+def test_a_terminal_is_shown_how_far_it_is(study: Path) -> None:
+    ours, theirs = pty.openpty()
+    with serving(Scp(script=["stall"])) as scp, os.fdopen(ours, "rb", buffering=0) as terminal:
+        process = subprocess.Popen(
+            [*PROGRAM, f"PEER@127.0.0.1:{scp.port}", str(study)],
+            stdout=subprocess.DEVNULL,
+            stderr=theirs,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+        )
+        os.close(theirs)
+        shown = b""
+        while b"sending" not in shown:
+            shown += terminal.read(4096)
+        scp.let_go()
+        with contextlib.suppress(OSError):  # how a terminal says that nobody holds it any more
+            while more := terminal.read(4096):
+                shown += more
+        process.wait(60)
+
+    assert b"MB/s" in shown or b"kB" in shown
 
 
 @pytest.mark.peers
