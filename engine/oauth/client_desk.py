@@ -79,6 +79,9 @@ class ClientDesk:
         try:
             return await self._serve(request, work, visit)
         except Denied as denied:
+            wait = self._patience.worn_out(visit.address, visit.client_id, visit.now)
+            if wait:
+                return self._too_often(visit, wait)
             try:
                 await self._denied(visit, denied)
             except DatabaseUnavailable:
@@ -88,9 +91,6 @@ class ClientDesk:
             return _away()
 
     async def _serve(self, request: Request, work: Work, visit: Visit) -> Response:
-        wait = self._patience.wait(visit.address, "", visit.now)
-        if wait:
-            return self._too_often(visit, wait)
         form = await read_form(request)
         shown = shown_by(_only(request.headers.getlist("authorization")), form)
         visit.client_id, visit.method = shown.client_id, shown.method

@@ -2,8 +2,8 @@
 
 Enter: each failure, with the address it came from and the client it named. Leaves: how long the next one
 has to wait. In memory, for each engine alone: a row for each failure would let whoever fails write as fast
-as it likes (docs/decisions/a-secret-is-random.md). An address from which a client was itself lately is not
-kept waiting for what others do in its name.
+as it likes (docs/decisions/a-secret-is-random.md). Where a client was itself lately it is looked at however
+many failures there are: behind a proxy all have one address, and nobody may lock the others out.
 """
 
 from __future__ import annotations
@@ -26,12 +26,17 @@ class Patience:
         self._own: OrderedDict[tuple[str, str], float] = OrderedDict()
 
     def wait(self, address: str, client_id: str, now: float) -> float:
-        """Seconds until this address may try to be this client; 0 where it may now."""
-        place = network_of(address)
-        waits = [self._wait(("address", place), OF_ADDRESS, now)]
-        if now - self._own.get((client_id, place), -REMEMBERED) >= REMEMBERED:
-            waits.append(self._wait(("client", client_id), OF_CLIENT, now))
-        return max(waits)
+        """Seconds until this address may try to be this client; 0 where it may now, or was lately."""
+        since = self._own.get((client_id, network_of(address)))
+        known = since is not None and now - since < REMEMBERED
+        return 0.0 if known else self.worn_out(address, client_id, now)
+
+    def worn_out(self, address: str, client_id: str, now: float) -> float:
+        """Seconds until a failure of this address, or of this client, is told and written down again."""
+        return max(
+            self._wait(("address", network_of(address)), OF_ADDRESS, now),
+            self._wait(("client", client_id), OF_CLIENT, now),
+        )
 
     def failed(self, address: str, client_id: str, now: float) -> None:
         """It was not the client."""

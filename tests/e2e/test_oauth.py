@@ -24,6 +24,7 @@ from engine.oauth.key_store import key_store
 from engine.oauth_section import OAuthSettings
 from tests.e2e.engine import Engine, running_engine
 from tests.e2e.studies import small_study
+from tests.peers.process import wait_until
 
 TABLE = {
     "sites": {
@@ -164,6 +165,17 @@ def test_a_token_lets_a_study_in_from_anywhere_but_another_sites_address(
         assert store(engine, files, marys, path, source).status_code == 200
     borrowed = store(engine, files, marys, source="127.0.0.2")
     assert (borrowed.status_code, borrowed.text) == (403, "this token is not of the site at this address\n")
+    wait_until(
+        lambda: any(
+            one["action"] == "peer turned away"
+            and '"site"' in json.dumps(one)
+            and "127.0.0.2" in one["actor"]
+            for one in engine.json("audit", "--action", "peer turned away")
+        ),
+        "the borrowed token on the trail",
+        60,
+        every=1.0,
+    )
     assert store(engine, files, None, "/dicomweb", "127.0.0.1").status_code == 200  # by its address
     assert store(engine, files, None, "/dicomweb", "127.0.0.3").status_code == 403
 

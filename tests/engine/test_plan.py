@@ -207,6 +207,9 @@ def test_what_belongs_to_the_process_needs_a_restart(written: Callable[[Any], Wr
     assert changed is not None
     assert needs_restart(before, changed) == ["engine.http"]
     assert needs_restart(before, before) == []
+    tokens = written({**TABLE, "oauth": {"token_life": "30m"}}).table
+    assert tokens is not None
+    assert needs_restart(before, tokens) == ["oauth"]
 
 
 def test_as_few_routes_as_can_be_are_said_to_have_moved(written: Callable[[Any], Written]) -> None:

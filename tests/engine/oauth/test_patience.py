@@ -35,9 +35,16 @@ def test_where_a_client_was_itself_it_goes_on_whatever_others_do() -> None:
         patience.failed(f"192.0.2.{number}", "his", NOW + REMEMBERED - 1)
     assert patience.wait("198.51.100.1", "his", NOW + REMEMBERED - 1) == 0
     assert patience.wait("198.51.100.1", "his", NOW + REMEMBERED) > 0  # that was too long ago
+
+
+def test_behind_a_proxy_nobody_locks_the_others_out() -> None:
+    patience = Patience()
+    patience.succeeded("192.0.2.1", "his", NOW)
     for _ in range(OF_ADDRESS):
-        patience.failed("198.51.100.1", "his", NOW + 1)
-    assert patience.wait("198.51.100.1", "his", NOW + 1) > 0  # its own failures count all the same
+        patience.failed("192.0.2.1", "ris", NOW)
+    assert patience.wait("192.0.2.1", "his", NOW) == 0
+    assert patience.wait("192.0.2.1", "ris", NOW) == PERIOD
+    assert patience.worn_out("192.0.2.1", "his", NOW) == PERIOD  # its failures are not written down either
 
 
 @pytest.mark.parametrize(

@@ -218,6 +218,12 @@ async def test_whoever_guesses_waits_and_the_client_does_not(local: House, clock
     assert len(local.trail()) == events  # it fills no trail
     clock.advance(PERIOD)
     assert (await local.ask("his", secret)).status_code == 200
+    for _ in range(OF_ADDRESS):
+        await local.ask("his", "guess")
+    assert (await local.ask("his", "guess")).status_code == 429
+    assert (await local.ask("his", secret)).status_code == 200  # it was here before: it goes on
+    malformed = await local.client.post("/oauth2/token", content=b"x")
+    assert malformed.status_code == 429
 
 
 # ── who is let in, and who is not any more ──────────────────────────────────────────────────────
