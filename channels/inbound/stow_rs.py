@@ -216,7 +216,7 @@ class _Body:
         self._waits = request.headers.get("expect", "").lower() == "100-continue"
         self._settings = settings
         self._size = 0
-        self._begun = False
+        self._begun = self._over = False
         self._pace = Pace(settings.min_rate, settings.receive_timeout)
 
     @property
@@ -235,6 +235,7 @@ class _Body:
             except TimeoutError:
                 raise _TooSlow(f"silent for {settings.receive_timeout:g} s inside a request") from None
             if chunk is None:
+                self._over = True
                 return
             self._size += len(chunk)
             if self._size > settings.max_request:
@@ -245,6 +246,8 @@ class _Body:
 
     async def drain(self) -> None:
         """Read on a little: an answer to a client that still sends is lost with the connection."""
+        if self._over:
+            return
         drained = 0
         try:
             async with asyncio.timeout(2):
