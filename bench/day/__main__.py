@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.day.day import Outcome, day
-from bench.intake.__main__ import free_port
+from bench.memory import free_port
 
 OUT = Path(__file__).resolve().parents[1] / "out" / "day.json"
 

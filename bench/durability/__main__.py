@@ -11,14 +11,13 @@ is 0 when everything had been synced before the answer. Needs strace and DCMTK.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import socket
 import sys
 import tempfile
 from pathlib import Path
 
 from bench.durability.promise import Finding, Step, Stored, examine
 from bench.durability.traced import WAYS, store
+from bench.memory import free_port
 
 
 def told(found: Finding, stored: Stored) -> list[str]:
@@ -48,13 +47,6 @@ def _name(path: str, stored: Stored) -> str:
     elif parts[:1] == ("instances",):
         parts = ("instances", "<site>", "<study>", "<sop>-<digest>.dcm")[: len(parts)]
     return "/".join(("data", *parts))
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def main() -> int:
