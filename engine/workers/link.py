@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import queue
 import socket
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import suppress
+from io import BytesIO
 from itertools import count
 from multiprocessing.connection import Connection
 from typing import Any
@@ -58,7 +60,7 @@ class Link:
         self._numbers = count(1)
         self._asked: dict[int, Future[Any]] = {}
         self._serving: dict[int, Future[Any]] = {}
-        self._outbox: queue.SimpleQueue[Message | None] | None = queue.SimpleQueue() if queued else None
+        self._outbox: queue.SimpleQueue[bytes | None] | None = queue.SimpleQueue() if queued else None
         self._writer = threading.Thread(target=self._write_queued, name="pons-link-out", daemon=True)
         self._ended = False
 
@@ -83,7 +85,12 @@ class Link:
             future.set_exception(LinkLost("the process at the other end has ended"))
             return future
         future.add_done_callback(lambda done: self._no_longer_asked(number, done))
-        self._say((CALL, number, name, arguments))
+        try:
+            self._say((CALL, number, name, arguments))
+        except Exception as error:  # whatever pickle has against it
+            with self._lock:
+                self._asked.pop(number, None)
+            future.set_exception(error)
         return future
 
     def tell(self, name: str, *arguments: Any) -> None:
@@ -111,28 +118,27 @@ class Link:
     # ── out ──
 
     def _say(self, message: Message) -> None:
+        said = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)  # here: what cannot be told fails who says it
         if self._outbox is not None:
-            self._outbox.put(message)
+            self._outbox.put(said)
             return
         with suppress(OSError), self._lock:
-            self._connection.send([message])
+            self._connection.send_bytes(said)
 
     def _write_queued(self) -> None:
         assert self._outbox is not None
-        messages: list[Message] = []
-        is_last = False
+        said: bytes | None = b""
         with suppress(OSError):
-            while not is_last:
+            while said is not None:
                 said = self._outbox.get()
+                together = []
                 with suppress(queue.Empty):
                     while said is not None:
-                        messages.append(said)
-                        if len(messages) == _BATCH:
+                        together.append(said)
+                        if len(together) == _BATCH:
                             break
                         said = self._outbox.get_nowait()
-                is_last = said is None
-                self._connection.send(messages)
-                messages = []
+                self._connection.send_bytes(b"".join(together))
         self._shut()
 
     # ── in ──
@@ -140,8 +146,9 @@ class Link:
     def _read(self) -> None:
         try:
             while True:
-                for message in self._connection.recv():
-                    self._take(message)
+                together = BytesIO(self._connection.recv_bytes())
+                while together.tell() < together.getbuffer().nbytes:
+                    self._take(pickle.load(together))  # noqa: S301 of a process that the other started itself
         except (EOFError, OSError):
             pass
         except Exception:
@@ -153,6 +160,7 @@ class Link:
             with suppress(InvalidStateError):
                 future.set_exception(LinkLost("the process at the other end has ended"))
         if self._outbox is not None:
+            self._shut()
             self._outbox.put(None)
             self._writer.join()
         with self._lock:
@@ -192,13 +200,20 @@ class Link:
             self._serving[number] = answer
             answer.add_done_callback(lambda done: self._answered(number, done))
         else:
+            self._give(number, answer)
+
+    def _give(self, number: int, answer: Any) -> None:
+        try:
             self._say((DONE, number, None, answer))
+        except Exception as error:  # whatever pickle has against it
+            logger.exception("defect: an answer cannot be told to another process")
+            self._say((FAILED, number, None, _packed(TypeError(type(error).__name__))))
 
     def _answered(self, number: int, done: Future[Any]) -> None:
         self._serving.pop(number, None)
         error = CancelledError() if done.cancelled() else done.exception()
         if error is None:
-            self._say((DONE, number, None, done.result()))
+            self._give(number, done.result())
         else:
             self._say((FAILED, number, None, _packed(error)))
 

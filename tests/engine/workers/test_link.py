@@ -98,6 +98,17 @@ def test_a_word_that_is_not_understood_ends_nothing(
     assert "defect: word of another process was not taken" in caplog.messages
 
 
+def test_what_cannot_be_told_fails_and_ends_nothing(
+    ends: tuple[End, End], caplog: pytest.LogCaptureFixture
+) -> None:
+    asks, serves = ends
+    serves.answers = {"give": threading.Lock, "ask": lambda: "answered"}
+    assert isinstance(asks.link.call("ask", threading.Lock()).exception(30), TypeError)
+    assert isinstance(asks.link.call("give").exception(30), TypeError)
+    assert asks.link.call("ask").result(30) == "answered"
+    assert "defect: an answer cannot be told to another process" in caplog.messages
+
+
 def test_who_gives_up_is_not_worked_for(ends: tuple[End, End]) -> None:
     asks, serves = ends
     work: Future[None] = Future()
