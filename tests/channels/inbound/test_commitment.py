@@ -18,6 +18,7 @@ from channels.transport import command_set
 from channels.transport.commitment_data_set import PUSH_MODEL, PUSH_MODEL_INSTANCE, encode_request
 from channels.transport.commitment_scu import CONTEXTS, accepted
 from channels.transport.upper_layer import Peer, associate
+from engine.clock import SteadyClock
 from engine.store import commitment_requests
 from engine.store.tables import commitment_requests as requests
 from tests.channels.inbound.conftest import EITHER_WAY
@@ -325,7 +326,7 @@ async def test_a_request_survives_the_end_of_its_listener(
         await asyncio.to_thread(association.release)
     assert await state_of(house, "1.2.3.99") == "owed"
     with requester.listening() as back:
-        await house.database.write(lambda c: commitment_requests.due_now(c, house.intake._clock.now()))
+        await house.database.write(lambda c: commitment_requests.due_now(c, SteadyClock().now()))
         async with listening(**called_back(back)):
             event_type, report = await requester.next_report()
             await until_state(house, "1.2.3.99", "reported")
