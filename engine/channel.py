@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_check
 from pydantic import Field
 
 from engine.bearer import SCOPES, Grant, NoTokens, TokenRefused, TokenVerifier
+from engine.commitment_desk import CommitmentDesk
 from engine.errors import UnknownPeer
 from engine.in_flight import InFlight, Place
 from engine.listening_sockets import bound
@@ -199,48 +200,6 @@ class Intake(Protocol):
     @property
     def orders(self) -> OrderDesk:
         """Where orders are given, looked at, changed and cancelled."""
-        ...
-
-
-class CommitmentDesk(Protocol):
-    """The engine's side of storage commitment, as provider (J.3 SCP) and as user (SCU)."""
-
-    async def requested(self, request: CommitmentRequest, *, hold: float = 0.0) -> None:
-        """A site asks whether its instances are safe; durable on return.
-
-        The same transaction again is owed a report again. Its report is due after ``hold`` seconds:
-        who recorded the request may `claim` it until then. Raises Busy when it cannot be recorded now.
-        """
-        ...
-
-    async def claim(self, site: str, transaction_uid: str) -> OwedReport | None:
-        """The report on one transaction, answered at this moment; None when it is not owed (any more).
-
-        Only what is durable counts as committed; what is not here fails with 0112, what is here and
-        cannot be read with 0110, what is here under another SOP Class with 0119. Once claimed it is
-        the caller's to send, and due again by itself when neither `sent` nor `not_sent` is heard.
-        """
-        ...
-
-    async def owed(self, inbound: str, limit: int) -> Sequence[OwedReport]:
-        """The same for the reports that are due to be sent by this inbound channel."""
-        ...
-
-    async def sent(self, report: OwedReport) -> None:
-        """The site has taken this report."""
-        ...
-
-    async def not_sent(
-        self, report: OwedReport, why: str, *, again: Literal["later", "at once", "never"] = "later"
-    ) -> None:
-        """The site has not taken it: it is owed still, three days at most, or never will be."""
-        ...
-
-    async def reported(self, site: str, report: CommitmentReport) -> bool:
-        """A peer of a site reports on what we asked of it; durable on return.
-
-        Whether the transaction was one of ours, asked of a destination of this site.
-        """
         ...
 
 
