@@ -40,7 +40,9 @@ async def peer_of(
         scope: what a token must allow.
         only: the one site that may come in; any when None.
     """
-    address = request.client.host.removeprefix("::ffff:") if request.client else ""
+    if request.client is None:  # it was reset before it could be asked who is there: nobody will read this
+        raise PeerRefused(400, "the connection is gone")
+    address = request.client.host.removeprefix("::ffff:")
     shown = request.headers.getlist("authorization")
     by_address = auth == "address" or (auth == "either" and not shown)
     if by_address:
