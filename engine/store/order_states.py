@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, and_, exists, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, exists, func, or_, select, update
 
 from engine.order_state import StudyStanding, derive
 from engine.store.tables import deliveries, holds, jobs, orders, results, revisions, studies
@@ -22,6 +22,7 @@ PENDING = "pons.orders"  # in `Connection.info`: studies touched by the transact
 SOME = 500  # studies in one statement
 
 _OPEN = ("queued", "waiting")
+# What is said after every transaction is built once: building a statement costs more than running it.
 _later_job, _later_delivery = jobs.alias("later_job"), deliveries.alias("later_delivery")
 _live = jobs.c.outcomes[(0, "shadow")].as_boolean().is_not(True)  # a shadow run is nobody's to wait for
 
@@ -61,6 +62,26 @@ _STANDING = select(
     ).label("under_way"),
     exists().where(*_FAILED_RUN).label("run_failed"),
     exists().where(*_DEAD_LETTER).label("delivery_failed"),
+).where(studies.c.id.in_(bindparam("studies", expanding=True)))
+_TOUCHED = (
+    select(
+        *(orders.c.seq, orders.c.study_id, orders.c.since_revision, orders.c.state, orders.c.updated_at),
+        *(orders.c.upload_began_at, orders.c.cancelled_at, orders.c.failure, orders.c.failure_result_id),
+    )
+    .where(orders.c.study_id.in_(bindparam("studies", expanding=True)))
+    .order_by(orders.c.seq)
+    .with_for_update()
+)
+_FOLLOW = (
+    update(orders)
+    .where(orders.c.seq.in_(bindparam("seqs", expanding=True)))
+    .values(
+        state=bindparam("state_"),
+        failure=bindparam("failure_"),
+        failure_result_id=bindparam("report_"),
+        updated_at=bindparam("at_"),
+        version=orders.c.version + 1,
+    )
 )
 
 
@@ -135,7 +156,7 @@ def derive_row(order: Any, standing: Row[Any] | None) -> str:
 
 def standings(connection: Connection, study_ids: Collection[int]) -> dict[int, Row[Any]]:
     """What studies have come to, by id."""
-    rows = connection.execute(_STANDING.where(studies.c.id.in_(list(study_ids))))
+    rows = connection.execute(_STANDING, {"studies": list(study_ids)})
     return {row.id: row for row in rows}
 
 
@@ -150,13 +171,12 @@ def _standing(row: Row[Any]) -> StudyStanding:
 
 
 def _catch_up(connection: Connection, touched: dict[int, tuple[float, bool]]) -> int:
-    rows = connection.execute(
-        select(orders).where(orders.c.study_id.in_(list(touched))).order_by(orders.c.seq).with_for_update()
-    ).all()
+    rows = connection.execute(_TOUCHED, {"studies": list(touched)}).all()
     if not rows:
         return 0
     found = standings(connection, {row.study_id for row in rows})  # what was committed while we waited, too
     wrong = 0
+    alike: dict[tuple[str, str, str | None, float], list[int]] = {}
     for order in rows:
         now, changed = touched[order.study_id]
         standing = found[order.study_id]
@@ -167,17 +187,10 @@ def _catch_up(connection: Connection, touched: dict[int, tuple[float, bool]]) ->
         differs = (order.state, order.failure, order.failure_result_id) != (state, failure, report)
         wrong += differs
         if differs or changed:
-            connection.execute(
-                update(orders)
-                .where(orders.c.seq == order.seq)
-                .values(
-                    state=state,
-                    failure=failure,
-                    failure_result_id=report,
-                    updated_at=max(now, order.updated_at),
-                    version=orders.c.version + 1,
-                )
-            )
+            alike.setdefault((state, failure, report, max(now, order.updated_at)), []).append(order.seq)
+    for (state, failure, report, updated_at), seqs in alike.items():
+        values = {"state_": state, "failure_": failure, "report_": report, "at_": updated_at}
+        connection.execute(_FOLLOW, {**values, "seqs": seqs})
     return wrong
 
 

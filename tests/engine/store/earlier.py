@@ -281,7 +281,7 @@ def _since_the_fifth(rows: Rows) -> None:
          "submitter": "pacs", "inbound": "pacs", "study_id": study, "since_revision": 1,
          "study_instance_uid": STUDY if study == 1 else f"{STUDY}.{study}", "state": state,
          "overrides": {}, "created_at": BEGAN, "updated_at": BEGAN + 60}
-        for study, state in ((1, "failed"), (2, "receiving"), (3, "held"))
+        for study, state in ((1, "processing"), (2, "receiving"), (3, "held"))
     ] + [
         {"seq": 4, "order_id": f"{4:032d}", "site": "st-marys", "submitter_kind": "client",
          "submitter": "ris", "batch_id": "b" * 32, "state": "created", "created_at": BEGAN,

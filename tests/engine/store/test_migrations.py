@@ -16,11 +16,11 @@ from sqlalchemy import Connection, make_url, select, text
 from engine.audit import append_event, verify
 from engine.errors import DatabaseUnavailable, PonsError
 from engine.model import CommitmentReport
-from engine.store import commitments, lanes, look, studies, work
+from engine.store import commitments, lanes, look, order_states, studies, work
 from engine.store.database import Database, PostgresDatabase, SqliteDatabase
 from engine.store.lanes import Settlement
 from engine.store.migrate import migrate, revisions, schema_of
-from engine.store.tables import deliveries, metadata, results
+from engine.store.tables import deliveries, metadata, orders, results
 from engine.stored_result import stored_result
 from engine.story import tell
 from tests.engine.store.earlier import BEGAN, RESULT, STUDY, empty_tables, lay
@@ -125,6 +125,19 @@ def test_jobs_studies_and_holds_go_on(upgraded: Database) -> None:
     assert (job.job_id, closed) == ("job-2", 1)
     [held] = upgraded.read_now(lambda c: look.holds_of(c, 3))
     assert held.reason == "no route matched"
+
+
+def test_every_study_has_an_order_in_the_state_that_follows(upgraded: Database) -> None:
+    assert upgraded.write_now(lambda c: order_states.reconcile(c, NOW)) == 0
+    rows = upgraded.read_now(
+        lambda c: c.execute(
+            select(orders).where(orders.c.study_id.is_not(None)).order_by(orders.c.study_id)
+        ).all()
+    )
+    assert [(row.study_id, row.submitter, row.state) for row in rows] == [
+        (1, "pacs", "processing"), (2, "pacs", "receiving"), (3, "pacs", "held"),
+    ]  # fmt: skip
+    assert len({row.order_id for row in rows}) == 3
 
 
 def test_a_result_finds_its_picture_and_a_study_tells_its_story(upgraded: Database, tmp_path: Path) -> None:
