@@ -101,7 +101,7 @@ def test_a_call_that_was_interrupted_by_another_is_one() -> None:
         7 10.000003 <... fsync resumed>) = 0
         8 10.000004 unlink("/data/c") = -1 ENOENT (No such file or directory)
         8 10.000005 sendto(9<TCP:[127.0.0.1:104->127.0.0.1:5000]>, "\\4", 1, 0, NULL, 0) = 1
-        7 10.000006 openat(AT_FDCWD</home>, "data/d", O_WRONLY|O_CREAT, 0600) = 5</srv/data/d>
+        7 10.000006 openat(AT_FDCWD</srv>, "data/d", O_WRONLY|O_CREAT, 0600) = 5</srv/data/d>
     """
     written, synced, sent, opened = read(line.strip() for line in lines.splitlines())
     assert (written.target, written.content, written.result) == ("/data/b-wal", b'\0\0\0\1x"y', 7)
