@@ -10,6 +10,7 @@ import pytest
 from pydicom import dcmread
 from sqlalchemy import select
 
+from engine.dead_letter import discard
 from engine.errors import OrderRefused, OrderRefusedReason
 from engine.intake import DurableIntake
 from engine.model import NewBatch, NewOrder, OrderQuery, OrderState, Submitter, uid_from
@@ -31,7 +32,9 @@ from engine.store.tables import (
     results,
     retrievals,
     revisions,
+    studies,
 )
+from engine.story import tell
 from tests.engine.conftest import HandClock
 from tests.engine.processing_rig import Rig, writes
 
@@ -164,6 +167,22 @@ async def test_a_delivery_that_gave_up_fails_the_order_until_it_is_sent_again(
     assert (order.state, order.failure) == ("delivered", "")
 
 
+async def test_a_dead_letter_that_a_person_gave_up_fails_no_order(
+    rig: MakeRig, intake: DurableIntake, desk: Orders, instance: Instance, arrive: Arrive,
+    database: Database, clock: HandClock,
+) -> None:  # fmt: skip
+    made = rig(writes())
+    await intake.accept(arrive(instance()))
+    await made.close()
+    await made.run()
+    settle(database, "archive", clock.now())
+    settle(database, "ris", clock.now(), "refused")
+    assert await state(desk) == "failed"
+    [dead] = [row.delivery_id for row in made.rows(deliveries) if row.state == "dead"]
+    await database.write(lambda c: discard(c, [dead], clock.now(), actor="me", reason="not wanted"))
+    assert await state(desk) == "delivered"
+
+
 # ── given before the study comes ────────────────────────────────────────────────────────────────
 
 
@@ -293,6 +312,12 @@ async def test_metadata_override_the_attributes_in_routing_processors_and_result
     assert (document["patient"]["sex"], document["patient"]["patient_id"]) == ("F", "P-9")
     assert document["order"]["accession_number"] == "{A}"
     assert document["study"]["header"]["00080050"]["Value"] == ["{A}"]
+    row = made.rows(studies)[0]
+    told = made.database.read_now(lambda c: [event.text for event in tell(c, row) if event.what == "order"])
+    assert told == [
+        f"{order.order_id} by client ris is processing; its metadata override "
+        "PatientSex, AccessionNumber, Modality, PatientID"
+    ], "pons trace names the order, and no value"
     [forward] = [row for row in made.rows(deliveries) if row.destination == "archive"]
     assert forward.transform[0]["set"]["PatientSex"] == "F"
     study = await made.decider.facts(1, 1)

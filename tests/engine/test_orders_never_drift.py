@@ -15,17 +15,20 @@ from engine.errors import OrderRefused, ProcessorFailed, TryAgain
 from engine.intake import DurableIntake
 from engine.model import Algorithm, NewOrder, OrderQuery, Report, Submitter, uid_from
 from engine.order_names import IDENTIFYING
+from engine.replay_plan import Stage
 from engine.spool import Spool
+from engine.store import holds as hold_queries
 from engine.store import lanes, order_states, replay, study_orders
 from engine.store import studies as study_queries
 from engine.store.database import Database
 from engine.store.lanes import Settlement
 from engine.store.tables import deliveries, holds, jobs, orders, studies
+from engine.take_up import take_up
 from tests.engine.conftest import HandClock
 from tests.engine.processing_rig import Rig, writes
 
 RIS = Submitter(kind="client", name="ris")
-STEPS = 60
+STEPS = 200
 
 Step = Callable[[], Awaitable[Any]]
 
@@ -59,14 +62,18 @@ class History:
 
     async def happen(self) -> str:
         """One thing, whichever; its name."""
-        step: Step = self.dice.choice(
-            [
-                *(self.arrives, self.arrives, self.closes, self.closes, self.is_decided, self.is_decided),
-                *(self.runs, self.runs, self.settles, self.settles, self.settles),
-                *(self.holds_answered, self.discards, self.sends_again, self.routes_again),
-                *(self.is_given, self.is_bound, self.is_uploaded, self.is_cancelled, self.is_changed),
-            ]
+        often = (self.is_decided, self.runs, self.settles)
+        now_and_then = (self.arrives, self.closes, self.holds_answered, self.discards, self.sends_again)
+        seldom = (
+            self.routes_again,
+            self.is_processed_again,
+            self.is_given,
+            self.is_bound,
+            self.is_uploaded,
+            self.is_changed,
         )
+        steps: list[Step] = [*often * 12, *now_and_then * 4, *seldom * 2, self.is_cancelled]
+        step = self.dice.choice(steps)
         self.clock.advance(self.dice.choice((0.5, 5, 120)))
         try:
             await step()
@@ -104,7 +111,7 @@ class History:
 
     async def settles(self) -> None:
         destination, now = self.dice.choice(("archive", "ris", "desk")), self.clock.now()
-        outcome = self.dice.choice(("delivered", "delivered", "refused", "again"))
+        outcome = self.dice.choice(("delivered", "refused", "again"))
 
         def work(connection: Any) -> None:
             for claimed in lanes.claim(connection, destination, "n1", now, 60.0, 9):
@@ -116,7 +123,7 @@ class History:
     async def holds_answered(self) -> None:
         held, now = self.one_of(holds, holds.c.released_at.is_(None)), self.clock.now()
         if held is not None:
-            await self.database.write(lambda c: replay.release_holds(c, held.study_id, now))
+            await self.database.write(lambda c: hold_queries.release(c, held.id, now))
 
     async def discards(self) -> None:
         dead, now = self.one_of(deliveries, deliveries.c.state == "dead"), self.clock.now()
@@ -134,6 +141,15 @@ class History:
             await self.database.write(
                 lambda c: study_queries.set_revision_state(c, study.id, study.revision, "closed")
             )
+
+    async def is_processed_again(self) -> None:
+        study, now = self.one_of(studies, studies.c.state == "stable"), self.clock.now()
+        if study is None or self.rows(
+            jobs, jobs.c.study_id == study.id, jobs.c.state.in_(("queued", "running"))
+        ):
+            return
+        if self.database.read_now(lambda c: replay.latest_decision(c, study.id)) is not None:
+            await self.database.write(lambda c: take_up(c, study, Stage.PROCESS, now))
 
     async def is_given(self) -> None:
         study = self.dice.choice("abcd")
