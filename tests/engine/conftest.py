@@ -66,7 +66,7 @@ def database(request: pytest.FixtureRequest) -> Database:
 
 @pytest.fixture
 def spool(tmp_path: Path) -> Spool:
-    return Spool(tmp_path / "data", max_instance=10_000_000, min_free=0)
+    return Spool(tmp_path / "data", max_instance=20_000_000, min_free=0)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 from engine.data_set_digest import digest_of
 from engine.errors import Busy, Rejected, RejectedReason
 from engine.instance_log import LIMIT, entries
+from engine.landing import WRITE_BACK
 from engine.spool import Spool, write_durably
 
 
@@ -217,3 +218,14 @@ def test_a_durable_write_replaces_whole_files_only(tmp_path: Path) -> None:
     write_durably(tmp_path / "a", b"two")
     assert [file.name for file in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_bytes() == b"two"
+
+
+def test_the_disk_begins_with_a_large_instance_while_it_comes(spool: Spool) -> None:
+    """What is written back early has only its rest to wait for: the kernel counts what is still dirty."""
+    landing = spool.land()
+    piece = os.urandom(1 << 20)
+    for _ in range(WRITE_BACK // len(piece) + 1):
+        landing.write(piece)
+    assert landing._begun == WRITE_BACK
+    path = spool.path(spool.keep(landing, "st-marys", "1.2.3", "1.2.3.4"))
+    assert path.read_bytes() == piece * (WRITE_BACK // len(piece) + 1)
