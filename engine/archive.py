@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import errno
 import io
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 MOST_MEMBERS = 1_000_000
 RATIO = 200  # unpacked to packed; images come to 2 to 10, empty masks to 1000
 LEEWAY = 1 << 30  # bytes that any archive may unpack to
 
+_STEP = 1 << 16  # bytes
 _ENCRYPTED = 0x1  # general purpose bit flag (APPNOTE 4.4.4)
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError)
 
@@ -69,6 +71,19 @@ def is_archive(path: Path) -> bool:
         return file.read(4) in (b"PK\3\4", b"PK\5\6")
 
 
+def opened(path: Path) -> Archive:
+    """An archive with its directory read.
+
+    Raises:
+        ValueError: it is damaged.
+        OSError: it cannot be read.
+    """
+    try:
+        return Archive(zipfile.ZipFile(path), Lock())
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
+        raise ValueError("it is a damaged ZIP archive") from error
+
+
 def members(path: Path) -> Iterator[Member]:
     """The files of an archive, in the order of its directory.
 
@@ -76,10 +91,7 @@ def members(path: Path) -> Iterator[Member]:
         ValueError: it is damaged, or announces more than an archive of its size should.
         OSError: it cannot be read.
     """
-    try:
-        archive = Archive(zipfile.ZipFile(path), Lock())
-    except (zipfile.BadZipFile, NotImplementedError) as error:
-        raise ValueError("it is a damaged ZIP archive") from error
+    archive = opened(path)
     files = [info for info in archive.file.infolist() if not info.is_dir()]
     if len(files) > MOST_MEMBERS:
         raise ValueError(f"it is a ZIP archive of more than {MOST_MEMBERS} files: send it in parts")
@@ -102,8 +114,12 @@ class _Stream(io.RawIOBase):
 
     def __init__(self, archive: Archive, info: zipfile.ZipInfo) -> None:
         self._archive = archive
-        with archive.counting:
-            self._source = archive.file.open(info)
+        self._info = info
+        self._source = self._opened()
+
+    def _opened(self) -> IO[bytes]:
+        with self._archive.counting:
+            return self._archive.file.open(self._info)
 
     def readable(self) -> bool:
         return True
@@ -121,11 +137,19 @@ class _Stream(io.RawIOBase):
         return len(data)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Backwards it is unpacked again from its start."""
-        try:
-            return self._source.seek(offset, whence)
-        except _DAMAGED as error:
-            raise _damaged() from error
+        """Forwards all is unpacked, so that its checksum counts; backwards again from its start."""
+        place = self._source.tell()
+        target = offset + {io.SEEK_SET: 0, io.SEEK_CUR: place, io.SEEK_END: self._info.file_size}[whence]
+        if target < place:
+            self._source.close()
+            self._source, place = self._opened(), 0
+        buffer = bytearray(_STEP)
+        while place < target:
+            count = self.readinto(memoryview(buffer)[: target - place])
+            if not count:
+                break
+            place += count
+        return place
 
     def tell(self) -> int:
         return self._source.tell()

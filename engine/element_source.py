@@ -63,6 +63,8 @@ class FileSource:
         if len(ahead) < count:
             ahead = self._file.read(count)
             self._file.seek(self.position)
+        if not ahead and not self.at_end():  # it has less than was announced
+            raise _cut_short(self.position)
         return ahead[:count]
 
     def read(self, count: int) -> bytes:

@@ -19,6 +19,8 @@
     │     .stored               the identifiers of the parts that the peer has taken all the same
     ├── OrderRefused            an order cannot be given, found or changed as asked (HTTP 4xx)
     │     .reason               one of OrderRefusedReason
+    ├── PackageRefused          what somebody uploaded cannot be taken; nothing of it is kept (HTTP 4xx)
+    │     .reason               one of PackageRefusedReason
     ├── ProcessorFailed         a processor ended with a failure that a retry would not cure
     └── TransformFailed         an edit of `transform:` cannot be made; nothing of it was sent
 
@@ -74,6 +76,34 @@ class OrderRefused(PonsError):
     """An order cannot be given, found or changed as asked; nothing was done."""
 
     def __init__(self, reason: OrderRefusedReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class PackageRefusedReason(StrEnum):
+    """Why an uploaded package was refused; a channel maps it to its own status."""
+
+    DAMAGED = "damaged"  # it ends early, or its checksums do not fit: 422
+    TOO_LARGE = "too_large"  # it, or one instance of it, is over a limit: 413
+    TOO_MANY = "too_many"  # more entries than are taken: 413
+    BOMB = "bomb"  # it unpacks to far more than it is: 413
+    UNSAFE = "unsafe"  # names that leave the package, links, devices: 422
+    NESTED = "nested"  # an archive inside: 422
+    ENCRYPTED = "encrypted"  # 422
+    UNSUPPORTED = "unsupported"  # packed in a way that is not taken: 415
+    DUPLICATE = "duplicate"  # one name, or one SOP Instance UID, for two contents: 422
+    NOT_DICOM = "not_dicom"  # a file that belongs to no study: 422
+    EMPTY = "empty"  # no DICOM and no NIfTI: 422
+    SEVERAL_STUDIES = "several_studies"  # 422
+    SIDECAR = "sidecar"  # not JSON, two of them, or values that cannot be used: 422
+    NIFTI = "nifti"  # an image that cannot become DICOM unchanged: 422
+    GRADIENTS = "gradients"  # .bval and .bvec are missing or do not fit the image: 422
+
+
+class PackageRefused(PonsError):
+    """What somebody uploaded cannot be taken; the message names files by their place, never by name."""
+
+    def __init__(self, reason: PackageRefusedReason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 

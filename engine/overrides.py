@@ -31,6 +31,7 @@ MOST = 64
 """Attributes that one order may override."""
 
 MAX_VALUE = 1024  # characters
+HIGHEST = 120  # years
 OLDEST = 90  # years: ages past it would tell who somebody is
 
 _TEXT = frozenset({"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UT"})
@@ -147,6 +148,9 @@ def _value(keyword: str, value: Any) -> tuple[str, str]:
     if len(text) > MAX_VALUE:
         return "", f"has {len(text)} characters; at most {MAX_VALUE} are taken"
     if keyword == "PatientAge":
+        years = _AGE.fullmatch(text)
+        if years and int(years[1]) > HIGHEST:
+            return "", f"must be 0 to {HIGHEST} years"
         text = _age(text)
     elif keyword == "PatientSex" and text:
         if text.lower() not in _SEX:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from io import BufferedIOBase, BytesIO
+from io import BufferedIOBase, BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,16 @@ def inspect(file: Path | bytes | bytearray, keywords: Iterable[str] = ()) -> Hea
             return _inspect(FileSource(opened, file.stat().st_size), opened, keywords)
     data = bytes(file)
     return _inspect(MemorySource(data), BytesIO(data), keywords)
+
+
+def inspect_stream(stream: BufferedReader, size: int, keywords: Iterable[str] = ()) -> Header:
+    """`inspect` for a file that is not at a path; read forwards, but for what is buffered.
+
+    Args:
+        stream: at the first byte.
+        size: bytes of the whole.
+    """
+    return _inspect(FileSource(stream, size), stream, keywords)
 
 
 def _inspect(source: Source, file: BufferedIOBase, keywords: Iterable[str]) -> Header:
