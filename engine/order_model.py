@@ -130,6 +130,8 @@ class OrderQuery(Fact):
     states: tuple[OrderState, ...] = ()
     batch_id: str | None = None
     study_instance_uid: str | None = None
+    accession_number: str | None = Field(None, max_length=64)
+    patient_id: str | None = Field(None, max_length=64)
     search: str | None = Field(
         None,
         max_length=64,

@@ -12,12 +12,13 @@ from typing import Literal
 
 from starlette.requests import Request
 
-from engine.channel import InboundContext, Intake, TokenRefused, UnknownPeer
+from engine.channel import Grant, InboundContext, Intake, TokenRefused, UnknownPeer
 from engine.errors import Busy
 
 logger = logging.getLogger("pons.http_peer")
 
 Auth = Literal["address", "token", "either"]
+_BORROWED = "this token is not of the site at this address"
 _STRANGER = "this address belongs to no site that may store here"
 
 
@@ -48,7 +49,7 @@ async def peer_of(
     if by_address:
         site = _by_address(context, intake, address)
     else:
-        site = await _by_token(context, intake, address, shown, scope, only)
+        site = await _by_token(request, context, intake, address, scope, only)
     if only not in (None, site):
         why = _STRANGER if by_address else "the site of this token may not store here"
         raise _turned_away(context, intake, address, "site", why)
@@ -62,9 +63,11 @@ def _by_address(context: InboundContext, intake: Intake, address: str) -> str:
         raise _turned_away(context, intake, address, error.what, _STRANGER) from None
 
 
-async def _by_token(
-    context: InboundContext, intake: Intake, address: str, shown: list[str], scope: str, only: str | None
-) -> str:
+async def token_of(
+    request: Request, context: InboundContext, intake: Intake, address: str, scope: str
+) -> tuple[Grant, str | None]:
+    """What the token that a request shows allows, and the site of its address where that is one's own."""
+    shown = request.headers.getlist("authorization")
     if len(shown) > 1:
         raise PeerRefused(400, "more than one Authorization header")
     try:
@@ -78,11 +81,20 @@ async def _by_token(
         here = context.sites.identify(address).key
     except UnknownPeer:  # a token needs no known address
         here = None
+    if None not in (here, grant.site) and here != grant.site:
+        raise _turned_away(context, intake, address, "site", _BORROWED)
+    return grant, here
+
+
+async def _by_token(
+    request: Request, context: InboundContext, intake: Intake, address: str, scope: str, only: str | None
+) -> str:
+    grant, here = await token_of(request, context, intake, address, scope)
     site = grant.site or only or here
     if site is None:
         raise PeerRefused(403, "a token for all sites does not say for which this is; use one of the site")
     if here not in (None, site):
-        raise _turned_away(context, intake, address, "site", "this token is not of the site at this address")
+        raise _turned_away(context, intake, address, "site", _BORROWED)
     facts = {"inbound": context.name, "client": grant.client_id, "site": site, "remote_address": address}
     logger.info("let in by token", extra={"pons": facts})
     return site

@@ -118,6 +118,13 @@ def _conditions(connection: Connection, query: OrderQuery) -> list[ColumnElement
                 or_(orders.c.created_at < created_at, orders.c.seq < seq),
             )
         )
+    for column, value in (
+        (orders.c.accession_number, query.accession_number),
+        (orders.c.patient_id, query.patient_id),
+    ):
+        if value is not None:  # few rows have it: found by its own index, not along the order of the list
+            named = select(orders.c.seq).where(column == value, *_within(query.sites)).limit(MATCHES)
+            conditions.append(orders.c.seq.in_(list(connection.execute(named).scalars())))
     if query.search is not None:
         conditions.append(orders.c.seq.in_(_matches(connection, query.search.strip(), query.sites)))
     return conditions

@@ -1,0 +1,99 @@
+"""Who comes in to the REST API, how many at once, and how often.
+
+Enter: a request before its body is read. Leaves: a `Visit` that holds a place until it is over, or the
+refusal: 401 and 403 (RFC 6750), 503 where all places are taken, 429 for a client that asks too often. A
+bucket of requests for each client fills steadily and lets a burst of its size through.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+
+from starlette.requests import Request
+
+from channels.inbound.http_peer import PeerRefused, token_of
+from channels.inbound.places import Places
+from channels.inbound.rest_operation import Visit
+from channels.inbound.rest_problem import ProblemRaised
+from engine.channel import Grant, InboundContext, Intake
+
+_CLIENTS = 10_000  # buckets at most; the fullest are forgotten first
+
+
+class Buckets:
+    """Requests that each client has left."""
+
+    def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_second = per_second
+        self._size = max(1.0, 2 * per_second)
+        self._clock = clock
+        self._left: dict[str, tuple[float, float]] = {}  # client -> requests, when
+
+    def take(self, client: str) -> float:
+        """One request: 0, or the seconds until there is one."""
+        now = self._clock()
+        left, when = self._left.get(client, (self._size, now))
+        left = min(self._size, left + (now - when) * self._per_second)
+        if left < 1:
+            self._left[client] = (left, now)
+            return (1 - left) / self._per_second
+        self._left[client] = (left - 1, now)
+        if len(self._left) > _CLIENTS:
+            self._left = {name: one for name, one in self._left.items() if now - one[1] < self._size}
+        return 0.0
+
+
+class Gate:
+    """Lets requests in."""
+
+    def __init__(
+        self,
+        context: InboundContext,
+        intake: Intake,
+        base: str,
+        only: str | None,
+        places: Places,
+        buckets: Buckets,
+    ) -> None:
+        """
+        Args:
+            only: the one site whose clients may come in; any when None.
+        """
+        self._context = context
+        self._intake = intake
+        self._base = base
+        self._only = only
+        self._places = places
+        self._buckets = buckets
+
+    @contextlib.asynccontextmanager
+    async def entered(self, request: Request, scope: str) -> AsyncIterator[Visit]:
+        """A request that was let in, for as long as it takes.
+
+        Raises:
+            PeerRefused: without a token that is good here.
+            ProblemRaised: too many, too often.
+        """
+        if request.client is None:
+            raise PeerRefused(400, "the connection is gone")
+        address = request.client.host.removeprefix("::ffff:")
+        grant, _ = await token_of(request, self._context, self._intake, address, scope)
+        if self._only is not None and not grant.is_for(self._only):
+            raise PeerRefused(403, "the site of this token has no business here")
+        self._pace(grant)
+        who = grant.site or grant.client_id
+        full = self._places.take(who)
+        if full is not None:
+            raise ProblemRaised("busy", "too many requests at once; try again later")
+        try:
+            yield Visit(request, self._context, self._intake, grant, self._base)
+        finally:
+            self._places.leave(who)
+
+    def _pace(self, grant: Grant) -> None:
+        wait = self._buckets.take(grant.client_id)
+        if wait:
+            said = "this client asks too often; Retry-After says when there is room"
+            raise ProblemRaised("too-many", said, headers={"Retry-After": str(int(wait) + 1)})
