@@ -29,7 +29,7 @@ from starlette.routing import Route
 
 from engine.audit import append_event
 from engine.catalog import Catalog
-from engine.channel import ExportType, Link
+from engine.channel import BatchExportType, ExportType, Link
 from engine.clock import Clock, at
 from engine.errors import ConfigurationError
 from engine.model import Artefact, Result, ResultStatus
@@ -96,6 +96,12 @@ def installed_exports() -> tuple[ExportType, ...]:
     """Every file format of this environment, in the order of their names."""
     catalog = Catalog()
     return tuple(catalog.export(name) for name in catalog.names("export"))
+
+
+def installed_batch_exports() -> tuple[BatchExportType, ...]:
+    """Every format of a batch's report in this environment, in the order of their names."""
+    catalog = Catalog()
+    return tuple(catalog.batch_export(name) for name in catalog.names("batch_export"))
 
 
 class ArtefactDoor:

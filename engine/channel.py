@@ -24,6 +24,7 @@ from engine.errors import UnknownPeer
 from engine.in_flight import InFlight, Place
 from engine.model import CommitmentReport, CommitmentRequest, OwedReport, Report, Study
 from engine.order_desk import OrderDesk
+from engine.result_shelf import HandedOut, ResultShelf
 from engine.sender import Candidate, Listener, Openable, Outcome, Sender, SenderType, Told
 from engine.settings import (
     AETitle,
@@ -81,6 +82,7 @@ __all__ = [
     "Duration",
     "ExportType",
     "Grant",
+    "HandedOut",
     "HoldsKeys",
     "HostPort",
     "InFlight",
@@ -110,6 +112,7 @@ __all__ = [
     "ProcessorContext",
     "ProcessorType",
     "Rate",
+    "ResultShelf",
     "Retires",
     "Retry",
     "Secret",

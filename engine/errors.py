@@ -69,6 +69,7 @@ class OrderRefusedReason(StrEnum):
     INVALID = "invalid"  # metadata or a query that cannot be used: 422
     STATE = "state"  # the order is past what was asked: 409
     VERSION = "version"  # it has changed since it was looked at: 412
+    GONE = "gone"  # the result was retracted: 410
     IDEMPOTENCY = "idempotency"  # the key came with another request before: 422
 
 

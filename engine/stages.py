@@ -14,7 +14,13 @@ from pathlib import Path
 
 from starlette.routing import BaseRoute, Route
 
-from engine.artefact_links import ArtefactDoor, ArtefactLinks, installed_exports, signing_key
+from engine.artefact_links import (
+    ArtefactDoor,
+    ArtefactLinks,
+    installed_batch_exports,
+    installed_exports,
+    signing_key,
+)
 from engine.assembly import Assembly, Quiet
 from engine.channel import Links, TokenVerifier, no_links
 from engine.clock import Clock
@@ -30,6 +36,7 @@ from engine.oauth.server import AuthorizationServer
 from engine.oauth.verifier import Verifier
 from engine.oauth_section import issuer_of
 from engine.processing import Processing
+from engine.result_files import ResultFiles
 from engine.retention import Retention
 from engine.sections import EngineSettings
 from engine.spool import Spool
@@ -83,7 +90,8 @@ class Stages:
         self._doors += token_routes
         in_flight = InFlight(ground.settings.max_bytes_in_flight)
         max_instance, premises = ground.settings.max_instance, _premises(ground)
-        self.ways = WaysIn(self.intake, self.directory, max_instance, in_flight, tokens, premises)
+        shelf = ResultFiles(database, clock, data, installed_exports(), installed_batch_exports())
+        self.ways = WaysIn(self.intake, self.directory, max_instance, in_flight, tokens, premises, shelf)
         self._fitter = Fitter(self.ways, data, links)
         self.fitting = self._fitter.build(table)
         self.decider = Decider(database, ground.spool, clock, table, on_decided=self._decided)

@@ -18,6 +18,7 @@ from engine.in_flight import InFlight
 from engine.listening_sockets import bound
 from engine.model import Arrival, Receipt, Site
 from engine.order_desk import OrderDesk
+from engine.result_shelf import EmptyShelf, ResultShelf
 from engine.settings import Settings
 
 if TYPE_CHECKING:
@@ -185,6 +186,8 @@ class InboundContext:
     """How many processes serve this channel: each keeps its part of what the settings limit."""
     tokens: TokenVerifier = field(default_factory=NoTokens)
     """Who checks access tokens (RFC 6750), where a channel takes them."""
+    results: ResultShelf = field(default_factory=EmptyShelf)
+    """Where the files of results are, for a channel that hands them out."""
 
 
 @dataclass(frozen=True, slots=True)

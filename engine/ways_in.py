@@ -33,6 +33,7 @@ from engine.channel import (
 )
 from engine.errors import ConfigurationError
 from engine.listening_sockets import ListeningSockets
+from engine.result_shelf import EmptyShelf, ResultShelf
 from engine.table import Declared
 from engine.workers.assignment import Premises
 from engine.workers.crew import Crew
@@ -71,6 +72,7 @@ class WaysIn:
         in_flight: InFlight | None = None,
         tokens: TokenVerifier | None = None,
         premises: Premises | None = None,
+        results: ResultShelf | None = None,
     ) -> None:
         """
         Args:
@@ -81,6 +83,7 @@ class WaysIn:
         self._max_instance = max_instance
         self._in_flight = in_flight or InFlight()
         self._tokens = tokens or NoTokens()
+        self._results = results or EmptyShelf()
         self._premises = premises
         self._sockets = ListeningSockets()
         self._ways: Mapping[str, Way] = {}
@@ -102,6 +105,7 @@ class WaysIn:
             self._sockets.bind,
             in_flight=self._in_flight,
             tokens=self._tokens,
+            results=self._results,
         )
         if declared.type.processes and self._premises is not None:
             return Way(declared, Crew(declared.type, declared.settings, lent, self._premises), [])

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import Receive, Scope, Send
 
-from channels.inbound import rest_batches, rest_openapi, rest_orders, rest_page, rest_results
+from channels.inbound import rest_batches, rest_files, rest_openapi, rest_orders, rest_page, rest_results
 from channels.inbound.places import Places
 from channels.inbound.rest_gate import Buckets, Gate
 from channels.inbound.rest_operation import Operation
@@ -28,6 +28,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *rest_orders.OPERATIONS,
     *rest_results.OPERATIONS,
     *rest_batches.OPERATIONS,
+    *rest_files.OPERATIONS,
 )
 
 

@@ -20,6 +20,8 @@ from engine.channel import SCOPES
 _PLACES = {
     "order_id": "an order's `order_id`",
     "batch_id": "a batch's `batch_id`",
+    "result_id": "a result's `result_id`",
+    "type": "a format, or the name of a file",
     "study_instance_uid": "a Study Instance UID",
 }
 _ALWAYS = ("malformed", "unauthorized", "forbidden", "invalid", "too-many", "defect", "busy", "full")
@@ -98,7 +100,7 @@ def _parameters(one: Operation) -> list[dict[str, Any]]:
             "in": "path",
             "required": True,
             "description": _PLACES[name],
-            "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+            "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
         }
         for name in re.findall(r"{(\w+)}", one.path)
     ]
@@ -130,6 +132,8 @@ def _responses(one: Operation, refs: Refs) -> dict[str, Any]:
     if one.answer is not None:
         schema = refs[(one.answer, "serialization")]
         success["content"] = {media_type: {"schema": schema} for media_type in one.answer_types}
+    else:
+        success["content"] = {media_type: {} for media_type in one.answer_types}
     if one.answer_headers:
         success["headers"] = {
             name: {"description": HEADERS[name], "schema": {"type": "string"}} for name in one.answer_headers

@@ -116,12 +116,16 @@ class Visit:
         tags = {tag.strip() for line in shown for tag in line.split(",")}
         return None if not shown or "*" in tags else tags
 
-    def fresh(self, body: BaseModel | None, tag: str, headers: Mapping[str, str] | None = None) -> Response:
-        """An answer with its tag, or 304 to who has it already."""
+    def has(self, tag: str) -> bool:
+        """Whether the client has this version already (If-None-Match, RFC 9110 13.1.2)."""
         shown = ",".join(self.request.headers.getlist("if-none-match"))
         tags = {one.strip().removeprefix("W/") for one in shown.split(",")}
+        return "*" in tags or tag in tags
+
+    def fresh(self, body: BaseModel | None, tag: str, headers: Mapping[str, str] | None = None) -> Response:
+        """An answer with its tag, or 304 to who has it already."""
         told = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Authorization", **(headers or {})}
-        if "*" in tags or tag in tags:
+        if self.has(tag):
             return Response(status_code=304, headers=told)
         return answered(body, headers=told)
 

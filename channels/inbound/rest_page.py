@@ -86,7 +86,7 @@ def _operations(document: Mapping[str, Any], base: str, tag: str) -> Iterable[st
                 for media_type, content in one.get("requestBody", {}).get("content", {}).items()
             ]
             answers = [
-                (status, " ".join(_model(c["schema"]) for c in told.get("content", {}).values()),
+                (status, " ".join(_model(c.get("schema", {})) for c in told.get("content", {}).values()),
                  escape(told["description"]))
                 for status, told in one["responses"].items()
             ]  # fmt: skip

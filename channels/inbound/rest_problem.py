@@ -26,6 +26,7 @@ TITLES: Mapping[str, tuple[int, str]] = {
     "method": (405, "The resource has no such method"),
     "silent": (408, "The body did not arrive in time"),
     "state": (409, "The order is past what was asked"),
+    "gone": (410, "The result was retracted"),
     "version": (412, "It has changed since it was looked at"),
     "too-large": (413, "The body is too large"),
     "media-type": (415, "The body is of another media type"),
@@ -43,6 +44,7 @@ _REFUSED = {
     OrderRefusedReason.INVALID: "invalid",
     OrderRefusedReason.STATE: "state",
     OrderRefusedReason.VERSION: "version",
+    OrderRefusedReason.GONE: "gone",
     OrderRefusedReason.IDEMPOTENCY: "idempotency",
 }
 

@@ -27,7 +27,7 @@ from engine.errors import Busy, OrderRefused
 
 logger = logging.getLogger("pons.rest")
 
-_PART = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)  # ids and UIDs: nothing else is anything's name here
+_PART = re.compile(r"[A-Za-z0-9._-]{1,128}", re.ASCII)  # ids and UIDs: nothing else is anything's name here
 _REFUSED = {400: "malformed", 401: "unauthorized", 403: "forbidden", 503: "busy"}
 
 

@@ -147,3 +147,69 @@ def test_what_is_answered_is_what_the_description_says(
         ]
         whole = {**schema, "components": document["components"]}
         assert [str(error) for error in Draft202012Validator(whole).iter_errors(answer.json())] == [], path
+
+
+# ── files ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("kind", "media_type", "begins"),
+    [
+        ("pdf", "application/pdf", b"%PDF-"),
+        ("png", "image/png", b"\x89PNG"),
+        ("txt", "text/plain", b""),
+        ("json", "application/json", b"{"),
+        ("xml", "application/xml", b"<?xml"),
+        ("csv", "text/csv", b""),
+    ],
+)
+def test_a_result_is_fetched_in_each_format(
+    house: House, marys: Api, done: dict[str, Any], kind: str, media_type: str, begins: bytes
+) -> None:
+    (result,) = marys.http.get(f"/orders/{done['order_id']}/results").json()["results"]
+    path = f"/results/{result['result_id']}/{kind}"
+    answer = marys.http.get(path)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].partition(";")[0] == media_type
+    assert answer.content.startswith(begins)
+    assert len(answer.content) > 100
+    assert (
+        answer.headers["content-disposition"] == f'attachment; filename="result-{result["result_id"]}.{kind}"'
+    )
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    again = marys.http.get(path, headers={"If-None-Match": answer.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    events = house.engine.json("audit", "--action", "result handed out")
+    assert {event["actor"] for event in events} == {"client marys-his"}
+
+
+def test_what_the_processor_made_is_fetched_by_its_name(marys: Api, done: dict[str, Any]) -> None:
+    (result,) = marys.http.get(f"/orders/{done['order_id']}/results").json()["results"]
+    for name in result["artefacts"]:
+        assert marys.http.get(f"/results/{result['result_id']}/{name}").status_code == 200
+    told = problem(marys.http.get(f"/results/{result['result_id']}/docx"), 404, "not-found")
+    assert "pdf" in told["detail"]
+    problem(marys.http.get(f"/results/{result['result_id']}/..%2f..%2fpons.sqlite"), 404, "not-found")
+    problem(marys.http.get("/results/nothing/pdf"), 404, "not-found")
+
+
+def test_the_report_of_a_batch_is_fetched_as_a_table_and_a_page(marys: Api, done: dict[str, Any]) -> None:
+    table = marys.http.get(f"/batches/{done['batch_id']}/report/csv")
+    assert done["order_id"] in table.text
+    assert marys.http.get(f"/batches/{done['batch_id']}/report/pdf").content.startswith(b"%PDF-")
+    problem(marys.http.get(f"/batches/{done['batch_id']}/report/docx"), 404, "not-found")
+
+
+def test_the_files_of_another_site_are_not_there(house: House, marys: Api, done: dict[str, Any]) -> None:
+    johns = house.api("johns-files", "--site", "st-johns")
+    (result,) = marys.http.get(f"/orders/{done['order_id']}/results").json()["results"]
+    problem(johns.http.get(f"/results/{result['result_id']}/pdf"), 404, "not-found")
+    problem(johns.http.get(f"/batches/{done['batch_id']}/report/csv"), 404, "not-found")
+    reader = house.api("marys-orders", scopes=("orders:read",))
+    problem(reader.http.get(f"/results/{result['result_id']}/pdf"), 403, "forbidden")
+
+
+def test_a_result_that_was_retracted_is_gone(house: House, marys: Api, done: dict[str, Any]) -> None:
+    (result, *_) = marys.http.get(f"/orders/{done['order_id']}/results").json()["results"]
+    house.engine.pons("result", "retract", result["result_id"], "--reason", "of another patient", "--yes")
+    problem(marys.http.get(f"/results/{result['result_id']}/pdf"), 410, "gone")
