@@ -23,6 +23,7 @@ needs() { # needs PACKAGE COMMAND-OR-FILE…: any one of them will do
 
 PATH=$PATH:/usr/sbin:/sbin
 needs dcmtk storescu
+needs dcm2niix dcm2niix
 needs orthanc Orthanc
 needs orthanc-dicomweb /usr/share/orthanc/plugins/libOrthancDicomWeb.so /usr/lib/orthanc/libOrthancDicomWeb.so
 needs dicom3tools dciodvfy

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from engine.errors import PackageRefused
 from engine.package.limits import PackageLimits
 from engine.package.opening import open_package
+from tests.engine.package.nifti_files import b_values, b_vectors, nifti, volumes
 from tests.engine.package.packing import MAX_INSTANCE, Landed
 
 ENOUGH = settings(
@@ -81,6 +82,18 @@ def test_any_sidecar(tmp_path: Path, instance: Callable[..., bytes], sidecar: by
     (tmp_path / "1").write_bytes(instance())
     (tmp_path / "s.json").write_bytes(sidecar)
     assert taken(tmp_path, PackageLimits()) in (0, len(instance()))
+
+
+@ENOUGH
+@given(data=st.data())
+def test_a_corrupt_image(tmp_path: Path, data: st.DataObject) -> None:
+    content = bytearray(nifti(volumes(), version=data.draw(st.sampled_from([1, 2]))))
+    for place, value in data.draw(st.lists(st.tuples(st.integers(0, 543), st.integers(0, 255)), max_size=4)):
+        content[place] = value
+    (tmp_path / "d.bval").write_bytes(data.draw(st.just(b_values()) | st.binary(max_size=20)))
+    (tmp_path / "d.bvec").write_bytes(data.draw(st.just(b_vectors()) | st.binary(max_size=40)))
+    (tmp_path / "d.nii").write_bytes(content)
+    taken(tmp_path, PackageLimits(max_unpacked=1 << 20))
 
 
 def test_memory_stays_flat(tmp_path: Path, instance: Callable[..., bytes]) -> None:
