@@ -7,6 +7,7 @@ site's; what lies elsewhere is not there.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -94,7 +95,10 @@ class Rest:
             for path, operations in groupby(by_path, key=lambda one: one.path)
         ]
         own = [Route("/openapi.json", openapi), Route("/docs", docs)]
-        return [Mount(base, app=Router([*own, *resources], redirect_slashes=False, default=nothing))]
+        mount = Mount(base, app=Router([*own, *resources], redirect_slashes=False, default=nothing))
+        # Starlette's own ends at a line's end, and a path may hold one: it is ours all the same.
+        mount.path_regex = re.compile(rf"^{re.escape(base)}/(?P<path>.*)\Z", re.DOTALL)
+        return [mount]
 
 
 def _build(settings: RestSettings, context: InboundContext) -> Rest:

@@ -221,6 +221,9 @@ def test_the_frame_answers_in_problems_too(marys: Api) -> None:
     problem(marys.http.get("/order"), 404, "not-found")
     problem(marys.http.get("/orders/"), 404, "not-found")
     problem(marys.http.get("/orders/a%00b"), 404, "not-found")
+    problem(marys.http.get("/orders/a%0Ab"), 404, "not-found")  # ends no line, and no route
+    problem(marys.http.get("/orders/a%0A"), 404, "not-found")
+    problem(marys.http.get("/%0A"), 404, "not-found")
     gone = marys.http.delete("/orders")
     problem(gone, 405, "method")
     assert gone.headers["allow"] == "GET, HEAD, OPTIONS, POST"
