@@ -19,7 +19,7 @@ from channels.inbound.rest_operation import Visit
 from channels.inbound.rest_problem import ProblemRaised
 from engine.channel import Grant, InboundContext, Intake
 
-_CLIENTS = 10_000  # buckets at most; the fullest are forgotten first
+_CLIENTS = 10_000  # buckets; past that, those that are full again are forgotten: they say nothing
 
 
 class Buckets:
@@ -31,6 +31,9 @@ class Buckets:
         self._clock = clock
         self._left: dict[str, tuple[float, float]] = {}  # client -> requests, when
 
+    def __len__(self) -> int:
+        return len(self._left)
+
     def take(self, client: str) -> float:
         """One request: 0, or the seconds until there is one."""
         now = self._clock()
@@ -41,7 +44,8 @@ class Buckets:
             return (1 - left) / self._per_second
         self._left[client] = (left - 1, now)
         if len(self._left) > _CLIENTS:
-            self._left = {name: one for name, one in self._left.items() if now - one[1] < self._size}
+            full_after = self._size / self._per_second
+            self._left = {name: one for name, one in self._left.items() if now - one[1] < full_after}
         return 0.0
 
 
