@@ -24,6 +24,9 @@ from engine.errors import UnknownPeer
 from engine.in_flight import InFlight, Place
 from engine.model import CommitmentReport, CommitmentRequest, OwedReport, Report, Study
 from engine.order_desk import OrderDesk
+from engine.package.instances import Package
+from engine.package.limits import PackageLimits
+from engine.package.opening import open_package
 from engine.result_shelf import HandedOut, ResultShelf
 from engine.sender import Candidate, Listener, Openable, Outcome, Sender, SenderType, Told
 from engine.settings import (
@@ -106,6 +109,8 @@ __all__ = [
     "OutboundType",
     "Outcome",
     "OwedReport",
+    "Package",
+    "PackageLimits",
     "Place",
     "Port",
     "Processor",
@@ -129,6 +134,7 @@ __all__ = [
     "Wait",
     "Window",
     "no_links",
+    "open_package",
 ]
 
 

@@ -91,7 +91,9 @@ class Stages:
         in_flight = InFlight(ground.settings.max_bytes_in_flight)
         max_instance, premises = ground.settings.max_instance, _premises(ground)
         shelf = ResultFiles(database, clock, data, installed_exports(), installed_batch_exports())
-        self.ways = WaysIn(self.intake, self.directory, max_instance, in_flight, tokens, premises, shelf)
+        self.ways = WaysIn(
+            self.intake, self.directory, max_instance, in_flight, tokens, premises, shelf, data
+        )
         self._fitter = Fitter(self.ways, data, links)
         self.fitting = self._fitter.build(table)
         self.decider = Decider(database, ground.spool, clock, table, on_decided=self._decided)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from socket import socket
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
@@ -186,6 +187,8 @@ class InboundContext:
     """How many processes serve this channel: each keeps its part of what the settings limit."""
     tokens: TokenVerifier = field(default_factory=NoTokens)
     """Who checks access tokens (RFC 6750), where a channel takes them."""
+    data: Path = field(default_factory=Path)
+    """The data folder: a channel that keeps files has a folder of its type's name there."""
     results: ResultShelf = field(default_factory=EmptyShelf)
     """Where the files of results are, for a channel that hands them out."""
 

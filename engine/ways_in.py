@@ -14,6 +14,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from starlette.routing import BaseRoute
@@ -73,9 +74,11 @@ class WaysIn:
         tokens: TokenVerifier | None = None,
         premises: Premises | None = None,
         results: ResultShelf | None = None,
+        data: Path | None = None,
     ) -> None:
         """
         Args:
+            data: the data folder, where channels keep files; the current one when absent.
             premises: where worker processes work, if there are any.
         """
         self._intake = intake
@@ -85,6 +88,7 @@ class WaysIn:
         self._tokens = tokens or NoTokens()
         self._results = results or EmptyShelf()
         self._premises = premises
+        self._data = data or Path()
         self._sockets = ListeningSockets()
         self._ways: Mapping[str, Way] = {}
         self._leaving: dict[asyncio.Task[None], Way] = {}
@@ -105,6 +109,7 @@ class WaysIn:
             self._sockets.bind,
             in_flight=self._in_flight,
             tokens=self._tokens,
+            data=self._data,
             results=self._results,
         )
         if declared.type.processes and self._premises is not None:

@@ -80,7 +80,7 @@ def readable_secrets(value: Any, name: str | int = "") -> Iterator[Location]:
                 yield (index, *inner)
 
 
-_PUBLIC = ("ca", "certificate")
+_PUBLIC = ("authorized_keys", "ca", "certificate")
 
 
 def _is_readable_by_all(file: Path) -> bool:

@@ -1,0 +1,300 @@
+"""Receive studies by SFTP: files, folders and ZIP archives put into `/input` of a site's own root.
+
+Enter: connections of the table's users, each of one site (SSH: RFC 4251 to 4254, SFTP version 3 as OpenSSH
+has it). Leave: the instances of each complete upload, as one study in the engine's intake. Who may come in is
+told in sftp_gate.py, what a session does in sftp_session.py, when an upload is complete in sftp_uploads.py,
+and what becomes of it in sftp_taking.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncssh
+from asyncssh.kex import get_kex_algs
+from pydantic import Field
+
+from channels.inbound.places import Places
+from channels.inbound.sftp_gate import Gate, House, User
+from channels.inbound.sftp_keys import SIGNATURES, host_key, public_keys
+from channels.inbound.sftp_root import Root
+from channels.inbound.sftp_session import Desk
+from channels.inbound.sftp_taking import Pace, Taker
+from channels.inbound.sftp_uploads import Uploads
+from engine.channel import (
+    Duration,
+    HostPort,
+    InboundContext,
+    InboundType,
+    Intake,
+    PackageLimits,
+    Secret,
+    Settings,
+    Size,
+)
+from engine.errors import ConfigurationError
+
+logger = logging.getLogger("pons.sftp")
+
+THREADS = 8  # that read and write files for all sessions
+HYBRID = "mlkem768x25519-sha256"  # post-quantum, what OpenSSH 10 asks for; it needs a current cryptography
+ALGORITHMS = {  # what OpenSSH 7.4 and later take without options, the strongest first
+    "kex_algs": [
+        *([HYBRID] if HYBRID.encode() in get_kex_algs() else []),
+        *("curve25519-sha256", "curve25519-sha256@libssh.org"),
+        *("ecdh-sha2-nistp256", "ecdh-sha2-nistp384", "ecdh-sha2-nistp521"),
+        *("diffie-hellman-group16-sha512", "diffie-hellman-group14-sha256"),
+    ],
+    "encryption_algs": [
+        *("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com"),
+        *("aes128-ctr", "aes192-ctr", "aes256-ctr"),
+    ],
+    "mac_algs": [
+        *("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512"),
+    ],
+    "compression_algs": ["none"],
+}
+
+
+class SftpUser(Settings):
+    """A user of the SFTP server, and the site that it is of."""
+
+    site: str = Field(examples=["st-marys"])
+    """Key of the site whose root the user sees."""
+    keys: tuple[str, ...] = Field((), examples=[["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGK... stm"]])
+    """Public keys, each the line that `ssh-keygen` wrote to the `.pub` file."""
+    authorized_keys: Secret | None = Field(None, examples=[{"file": "keys/stm.pub"}])
+    """A file with more of them, one a line."""
+    any_address: bool = False
+    """Let the user in from an address that is no site's; only where the site has no tunnel."""
+
+
+class SftpSettings(Settings):
+    """`type: sftp`"""
+
+    listen: HostPort = "127.0.0.1:2022"
+    """Address and port to listen on; keep it on the tunnel's address or on loopback."""
+    users: dict[str, SftpUser] = Field(
+        default_factory=dict,
+        examples=[{"stm": {"site": "st-marys", "authorized_keys": {"file": "keys/stm.pub"}}}],
+    )
+    """Who may come in, by user name; there are no passwords."""
+    host_key: Secret | None = Field(None, examples=[{"file": "secrets/sftp-host-key"}])
+    """Our OpenSSH private key; one is made in the data folder, and kept, when absent."""
+    quiet: Duration = 5.0
+    """How long nothing of an upload may change until it counts as complete."""
+    resume_within: Duration = 3600.0
+    """How long an upload whose connection was cut waits to be finished before it is refused."""
+    keep: Duration = 86400.0
+    """How long uploads stay in `.done` and `.failed`."""
+    max_waiting: Size = 64 << 30
+    """Most bytes of one site in `/input` that are not taken in yet."""
+    max_files: int = Field(100_000, ge=1, le=10_000_000)
+    """Most files and folders of one site in `/input` that are not taken in yet."""
+    package: PackageLimits = PackageLimits()
+    """Limits of one upload."""
+    max_connections: int = Field(64, ge=1, le=1000)
+    """Connections served at once; one more is closed."""
+    max_connections_per_site: int | None = Field(None, ge=1, le=1000, examples=[16])
+    """Connections of one site; three quarters of `max_connections` when absent, so that none has all."""
+    max_connections_per_address: int = Field(24, ge=1, le=1000)
+    """Connections from one address, also of those that have not shown a key yet."""
+    max_sessions: int = Field(10, ge=1, le=100)
+    """SFTP sessions in one connection."""
+    max_handles: int = Field(64, ge=1, le=1000)
+    """Files open at once in one session."""
+    login_timeout: Duration = 30.0
+    """How long a connection may take to show a key."""
+    network_timeout: Duration = 120.0
+    """How long a client may not answer before its connection is cut."""
+    grace: Duration = 5.0
+    """At shutdown, how long connections may take to end."""
+
+
+class Sftp:
+    """The listening channel; `address` is what it is bound to while it listens."""
+
+    def __init__(self, settings: SftpSettings, context: InboundContext) -> None:
+        self.address: tuple[str, int] | None = None
+        self._settings = settings
+        self._context = context
+        self._users = {name: _user(name, user, context) for name, user in settings.users.items()}
+        self._places = Places(settings.max_connections, settings.max_connections_per_site)
+        self._counts: Counter[str] = Counter()
+        self._connections: dict[asyncssh.SSHServerConnection, str] = {}
+        self._roots: dict[str, Root] = {}
+        self._acceptor: asyncssh.SSHAcceptor | None = None
+        if settings.host_key is not None:
+            host_key(settings.host_key, Path())
+
+    @asynccontextmanager
+    async def listening(self, intake: Intake) -> AsyncIterator[None]:
+        """Entered: bound and serving. Left: every session has ended, nothing is taken any more."""
+        settings, name = self._settings, self._context.name
+        asyncssh.set_log_level(logging.WARNING)  # below that it tells of users, and of names of files
+        threads = ThreadPoolExecutor(THREADS, "pons-sftp")
+        takers: list[asyncio.Task[None]] = []
+        try:
+            folder = self._context.data / "sftp" / name
+            key = await asyncio.to_thread(host_key, settings.host_key, folder)
+            desks = await asyncio.to_thread(self._desks, folder, intake, threads)
+            house = House(
+                self._context,
+                intake,
+                self._users,
+                desks.__getitem__,
+                self._places,
+                settings.max_connections,
+                settings.max_connections_per_address,
+                settings.max_sessions,
+                settings.max_handles,
+                self._connections,
+                self._counts,
+            )
+            self._acceptor = await self._bound(house, key)
+            self.address = self._acceptor.get_addresses()[0][:2]
+            places = asyncio.Semaphore(THREADS // 2)
+            for site, desk in desks.items():
+                taker = self._taker(site, desk, intake, threads, places)
+                takers.append(asyncio.create_task(taker.run()))
+            logger.info("listening", extra={"pons": {"inbound": name, "listen": settings.listen}})
+            yield
+        finally:
+            await self._end(takers)
+            await asyncio.to_thread(threads.shutdown)
+            self.address = self._acceptor = None
+
+    def _desks(self, folder: Path, intake: Intake, threads: ThreadPoolExecutor) -> dict[str, Desk]:
+        settings = self._settings
+
+        def check_disk() -> None:
+            intake.land().discard()
+
+        for site in sorted({user.site for user in self._users.values()}):
+            self._roots[site] = Root(folder / site, settings.max_waiting, settings.max_files)
+        return {
+            site: Desk(root, Uploads(root, settings.quiet, settings.resume_within), threads, check_disk)
+            for site, root in self._roots.items()
+        }
+
+    async def _bound(self, house: House, key: asyncssh.SSHKey) -> asyncssh.SSHAcceptor:
+        settings = self._settings
+        host, _, port = settings.listen.rpartition(":")
+        try:
+            socket = self._context.bind(host.strip("[]"), int(port))
+        except OSError as error:
+            raise ConfigurationError(
+                f"inbound.{self._context.name}.listen: {settings.listen} cannot be bound: {error.strerror}"
+            ) from None
+        return await asyncssh.listen(
+            sock=socket,
+            server_factory=lambda: Gate(house),
+            server_host_keys=[key],
+            server_version="Pons",
+            password_auth=False,
+            kbdint_auth=False,
+            host_based_auth=False,
+            gss_auth=False,
+            gss_kex=False,
+            allow_pty=False,
+            agent_forwarding=False,
+            x11_forwarding=False,
+            allow_scp=False,
+            signature_algs=list(SIGNATURES),
+            login_timeout=settings.login_timeout,
+            keepalive_interval=settings.network_timeout / 4,
+            keepalive_count_max=4,
+            encoding=None,
+            **ALGORITHMS,
+        )
+
+    def _taker(
+        self, site: str, desk: Desk, intake: Intake, threads: ThreadPoolExecutor, places: asyncio.Semaphore
+    ) -> Taker:
+        settings = self._settings
+        look = min(1.0, max(0.05, settings.quiet / 5))
+        return Taker(
+            self._context,
+            intake,
+            site,
+            desk.root,
+            desk.uploads,
+            settings.package,
+            Pace(look, settings.keep),
+            threads,
+            places,
+            self._counts,
+        )
+
+    async def _end(self, takers: list[asyncio.Task[None]]) -> None:
+        if self._acceptor is not None:
+            self._acceptor.close()
+        ending = [*self._connections]
+        for connection in ending:
+            connection.disconnect(asyncssh.DISC_BY_APPLICATION, "the engine is shutting down")
+        waiting = [asyncio.create_task(connection.wait_closed()) for connection in ending]
+        for task in takers:
+            task.cancel()
+        await asyncio.gather(*takers, return_exceptions=True)
+        if waiting:
+            _, slow = await asyncio.wait(waiting, timeout=self._settings.grace)
+            for connection in ending if slow else ():
+                connection.abort()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+    def measured(self) -> Mapping[str, float]:
+        """Connections by site, what waits, what was taken and refused."""
+        named = f'inbound="{self._context.name}"'
+        samples = self._places.measured("pons_sftp_connections", named)
+        for what in ("accepted", "turned_away", "too_many", "taken", "refused"):
+            kind = "uploads" if what in ("taken", "refused") else "connections"
+            samples[f"pons_sftp_{kind}_{what}_total{{{named}}}"] = float(self._counts[what])
+        for site, root in self._roots.items():
+            labels = f'{named},site="{site}"'
+            samples[f"pons_sftp_waiting_bytes{{{labels}}}"] = float(root.waiting.size)
+            samples[f"pons_sftp_waiting_files{{{labels}}}"] = float(root.waiting.files)
+        return samples
+
+    async def retire(self) -> None:
+        """Accept no connection more; returns when every one that is open has ended."""
+        if self._acceptor is not None:
+            self._acceptor.close()
+        while self._connections:
+            await asyncio.gather(*(one.wait_closed() for one in [*self._connections]), return_exceptions=True)
+
+
+def _user(name: str, user: SftpUser, context: InboundContext) -> User:
+    where = f"users.{name}"
+    try:
+        site = context.sites.get(user.site)
+    except KeyError:
+        raise ConfigurationError(f"{where}.site: there is no site {user.site!r}; add it to sites") from None
+    if user.any_address and site.tunnel:
+        raise ConfigurationError(
+            f"{where}.any_address: {user.site} has a tunnel, whose address is who it is; remove any_address"
+        )
+    keys = set(public_keys(user.keys, f"{where}.keys"))
+    if user.authorized_keys is not None:
+        try:
+            text = user.authorized_keys.reveal()
+        except (LookupError, ValueError) as error:
+            raise ConfigurationError(f"{where}.authorized_keys: {error}") from None
+        keys |= public_keys(text.splitlines(), f"{where}.authorized_keys")
+    if not keys:
+        raise ConfigurationError(
+            f"{where}: has no key, so nobody could come in; give it keys or authorized_keys"
+        )
+    return User(user.site, frozenset(keys), user.any_address)
+
+
+def _build(settings: SftpSettings, context: InboundContext) -> Sftp:
+    return Sftp(settings, context)
+
+
+CHANNEL = InboundType("sftp", SftpSettings, _build)

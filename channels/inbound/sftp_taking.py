@@ -1,0 +1,263 @@
+"""Take complete uploads in: what lies in a site's `/input` in, instances of one study in the engine's intake.
+
+An upload is first moved out of its client's reach, then looked at as a whole, then landed under one session,
+so that it is one study, and moved to `/input/.done`. What cannot be taken is moved to `/input/.failed`,
+beside a text that says why. Who is killed in between finds it again at the next start and takes it once more:
+the engine knows every instance that it has, so an upload that comes twice is still one study.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from channels.inbound.sftp_root import DONE, FAILED, Root, measure, remove_tree
+from channels.inbound.sftp_uploads import MARK, Complete, Uploads
+from engine.channel import InboundContext, Intake, Landing, Package, PackageLimits, open_package
+from engine.errors import Busy, OrderRefused, PackageRefused, Rejected
+from engine.model import Arrival, NewOrder, Submitter
+
+logger = logging.getLogger("pons.sftp")
+
+T = TypeVar("T")
+
+AGAIN = 10.0  # seconds until an upload is tried again that the engine had no room for
+CUT_OFF = (
+    "the upload was cut off and nobody came back to finish it; "
+    "upload it again, and rename it into place when it is complete"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often the taker looks, in seconds, and what it keeps."""
+
+    look: float
+    keep: float
+
+
+class Taker:
+    """Takes in the uploads of one site; lives on the event loop, works in threads."""
+
+    def __init__(
+        self,
+        context: InboundContext,
+        intake: Intake,
+        site: str,
+        root: Root,
+        uploads: Uploads,
+        limits: PackageLimits,
+        pace: Pace,
+        threads: Executor,
+        places: asyncio.Semaphore,
+        counts: Counter[str],
+    ) -> None:
+        """
+        Args:
+            places: of uploads taken at once, shared by all sites.
+        """
+        self._context = context
+        self._intake = intake
+        self._site = site
+        self._root = root
+        self._uploads = uploads
+        self._limits = limits
+        self._pace = pace
+        self._threads = threads
+        self._places = places
+        self._counts = counts
+
+    async def run(self) -> None:
+        """Look, take, file; until cancelled, and then nothing is half done that is not done again."""
+        tidied = 0.0
+        while True:
+            try:
+                await self._left_over()
+                for upload in await self._run(self._uploads.look):
+                    await self._take(upload)
+                if time.monotonic() - tidied > 60 or not tidied:
+                    tidied = time.monotonic()
+                    await self._run(self._tidy)
+            except Busy as error:
+                logger.warning("uploads wait", extra={"pons": {**self._facts, "reason": str(error)}})
+                await asyncio.sleep(AGAIN)
+            except OSError as error:
+                logger.error(
+                    "uploads cannot be taken", extra={"pons": {**self._facts, "reason": error.strerror}}
+                )
+                await asyncio.sleep(AGAIN)
+            await asyncio.sleep(self._pace.look)
+
+    @property
+    def _facts(self) -> dict[str, str]:
+        return {"inbound": self._context.name, "site": self._site}
+
+    async def _run(self, work: Callable[..., T], *arguments: object) -> T:
+        loop = asyncio.get_running_loop()
+        call = loop.run_in_executor(self._threads, lambda: work(*arguments))
+        try:
+            return await asyncio.shield(call)
+        except asyncio.CancelledError:
+            await asyncio.wait([call])  # it has files of ours open
+            if not call.cancelled():
+                call.exception()
+            raise
+
+    async def _left_over(self) -> None:
+        """What was moved out of reach before, and not filed: the engine was stopped, or had no room."""
+        for folder in await self._run(lambda: sorted(self._root.taking.iterdir())):
+            with _held(folder) as alone:
+                if alone:
+                    for path in await self._run(lambda folder=folder: sorted(folder.iterdir())):
+                        await self._land(path, "whole")
+                    folder.rmdir()
+
+    async def _take(self, upload: Complete) -> None:
+        if self._uploads.is_open(upload.name):  # a client has come back since we looked
+            return
+        folder = self._root.taking / uuid.uuid4().hex
+        folder.mkdir(mode=0o700)
+        with _held(folder):
+            path = folder / upload.name
+            try:
+                # In one step of the loop with the question above: no session opens it in between.
+                (self._root.input / upload.name).rename(path)
+            except FileNotFoundError:  # its client has renamed or removed it
+                folder.rmdir()
+                return
+            self._uploads.taken(upload.name)
+            await self._run(self._leave_room, path)
+            await self._land(path, upload.how)
+            folder.rmdir()
+
+    def _leave_room(self, path: Path) -> None:
+        (self._root.input / (path.name + MARK)).unlink(missing_ok=True)
+        size, files, _ = measure(path)
+        self._root.waiting.shrink(size, files)
+
+    async def _land(self, path: Path, how: str) -> None:
+        """One upload to its end, filed; Busy when the engine has no room, and then it stays where it is."""
+        async with self._places:
+            try:
+                if how == "cut off":
+                    raise Unfinished
+                with await self._run(
+                    open_package, path, self._limits, self._context.max_instance_bytes
+                ) as package:
+                    taken = await self._landed(package)
+            except (PackageRefused, Rejected, OrderRefused, Unfinished) as error:
+                reason = getattr(error, "reason", "cut_off")
+                why = CUT_OFF if isinstance(error, Unfinished) else str(error)
+                self._counts["refused"] += 1
+                logger.warning("upload refused", extra={"pons": {**self._facts, "reason": str(reason)}})
+                await self._run(self._file, path, FAILED, why)
+                return
+            self._counts["taken"] += 1
+            logger.info("upload taken", extra={"pons": {**self._facts, "outcome": taken}})
+            await self._run(self._file, path, DONE, "")
+
+    async def _landed(self, package: Package) -> str:
+        """All its instances under one session; the order that its sidecar gives comes before the first."""
+        session = f"{self._context.name}-{uuid.uuid4().hex}"
+        try:
+            if package.metadata:
+                await self._intake.orders.create(self._order(package))
+            known = 0
+            for one in package.instances():
+                place = self._context.in_flight.take(self._site)
+                landing: Landing | None = None
+                try:
+                    landing = place.holds(self._intake.land())
+                    await self._run(one.write_to, landing)
+                    receipt = await self._intake.accept(
+                        Arrival(
+                            site=self._site,
+                            inbound=self._context.name,
+                            session=session,
+                            landing=landing,
+                            remote_address="",
+                            sop_class_uid=one.sop_class_uid,
+                            sop_instance_uid=one.sop_instance_uid,
+                            study_instance_uid=package.study_instance_uid,
+                        )
+                    )
+                    known += receipt.duplicate
+                finally:
+                    if landing is not None:
+                        landing.discard()
+                    place.leave()
+            return f"{package.count} instances, {known} of them here already"
+        finally:
+            self._intake.leave(session)
+
+    def _order(self, package: Package) -> NewOrder:
+        said = json.dumps([self._site, package.study_instance_uid, sorted(package.metadata.items())])
+        return NewOrder(
+            site=self._site,
+            submitter=Submitter(kind="channel", name=self._context.name),
+            inbound=self._context.name,
+            study_instance_uid=package.study_instance_uid,
+            metadata=package.metadata,
+            idempotency_key=hashlib.sha256(said.encode()).hexdigest(),  # the same again is the same order
+        )
+
+    def _file(self, path: Path, where: str, why: str) -> None:
+        """Move to where the client sees what became of it; what has its name there is replaced."""
+        folder = self._root.input / where
+        final = folder / path.name
+        if why:
+            text = folder / f".{uuid.uuid4().hex}"
+            text.write_text(why + "\n", "utf-8")
+            text.rename(folder / f"{path.name}.txt")
+        remove_tree(final)
+        path.rename(final)
+        os.utime(final)  # what is kept is kept from now on
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _tidy(self) -> None:
+        """Remove what was filed long ago; the engine has what it took."""
+        for where in (DONE, FAILED):
+            for entry in (self._root.input / where).iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    if time.time() - entry.lstat().st_mtime > self._pace.keep:
+                        remove_tree(entry)
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[bool]:
+    """Whether nobody else works in a folder: another engine, or this channel as another table had it."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        alone = folder.exists()
+    except BlockingIOError:
+        alone = False
+    try:
+        yield alone
+    finally:
+        os.close(descriptor)
+
+
+class Unfinished(Exception):
+    """It was cut off."""
