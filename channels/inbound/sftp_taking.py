@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import time
+import traceback
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -164,6 +165,19 @@ class Taker:
                 self._counts["refused"] += 1
                 logger.warning("upload refused", extra={"pons": {**self._facts, "reason": str(reason)}})
                 await self._run(self._file, path, FAILED, why)
+                return
+            except (Busy, OSError):  # of this moment: it is taken later
+                raise
+            except Exception as error:  # of this one upload: others must not wait for it
+                where = traceback.extract_tb(error.__traceback__)[-1]
+                facts = {
+                    **self._facts,
+                    "error": type(error).__name__,
+                    "where": f"{where.name}:{where.lineno}",
+                }
+                self._counts["refused"] += 1
+                logger.error("defect: upload not taken", extra={"pons": facts})
+                await self._run(self._file, path, FAILED, "internal error, see the engine's log")
                 return
             self._counts["taken"] += 1
             logger.info("upload taken", extra={"pons": {**self._facts, "outcome": taken}})
