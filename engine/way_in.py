@@ -88,9 +88,9 @@ class Intake(Protocol):
     ) -> None:
         """A peer was rejected for what it is, not for what it sent; counted and audited.
 
-        From any thread; returns at once. ``unknown`` is `UnknownPeer.what`, `called_ae_title`, `token`, or
-        `site` where the peer is a site that this channel does not serve. Titles are empty where there are
-        none.
+        From any thread; returns at once. ``unknown`` is `UnknownPeer.what`, `called_ae_title`, `token`,
+        `key`, or `site` where the peer is a site that this channel does not serve. Titles are empty where
+        there are none.
         """
         ...
 

@@ -252,7 +252,7 @@ class Sftp:
         """Connections by site, what waits, what was taken and refused."""
         named = f'inbound="{self._context.name}"'
         samples = self._places.measured("pons_sftp_connections", named)
-        for what in ("accepted", "turned_away", "too_many", "taken", "refused"):
+        for what in ("accepted", "too_many", "taken", "refused"):
             kind = "uploads" if what in ("taken", "refused") else "connections"
             samples[f"pons_sftp_{kind}_{what}_total{{{named}}}"] = float(self._counts[what])
         for site, root in self._roots.items():

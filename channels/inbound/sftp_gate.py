@@ -51,10 +51,9 @@ class House:
     counts: Counter[str]
 
     def turned_away(self, what: str, address: str) -> None:
-        """Logged, counted, on the audit trail."""
+        """Logged; the intake counts it and puts it on the audit trail."""
         facts = {"inbound": self.context.name, "unknown": what, "remote_address": address}
         logger.warning("unknown peer", extra={"pons": facts})
-        self.counts["turned_away"] += 1
         self.intake.turned_away(self.context.name, what, address, "", "")
 
 
@@ -68,6 +67,7 @@ class Gate(asyncssh.SSHServer):
         self._user = ""
         self._site = ""  # once it has a place
         self._offered = 0
+        self._wrong_key = False
         self._told: set[str] = set()
         self._sessions = 0
 
@@ -91,7 +91,9 @@ class Gate(asyncssh.SSHServer):
                     conn.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Its places are free again."""
+        """Its places are free again; who had no right key is told once, not for every key of an agent."""
+        if self._wrong_key and not self._user:
+            self._tell("key")
         if self._connection is not None:
             self._house.connections.pop(self._connection, None)
         if self._site:
@@ -115,7 +117,7 @@ class Gate(asyncssh.SSHServer):
             return False
         user = self._house.users.get(username)
         if user is None or key.public_data not in user.keys:
-            self._tell("key")
+            self._wrong_key = True
             return False
         what = self._mismatch(user)
         if what:

@@ -52,14 +52,21 @@ def knocks(house: Any, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]
     ],
 )
 async def test_who_does_not_fit_is_refused_and_on_the_trail(
-    serve: Callable[..., Any], knocks: list[tuple[str, str]], user: str, key: str, source: str, what: str
+    serve: Callable[..., Any],
+    house: Any,
+    knocks: list[tuple[str, str]],
+    user: str,
+    key: str,
+    source: str,
+    what: str,
 ) -> None:
     async with serve() as server:
         refused = await server.sftp("ls", user=user, key=key, source=source)
         assert refused.returncode == 255
         await until(lambda: bool(knocks), "it is told")
         assert knocks == [(what, source)]
-        assert server.channel.measured()['pons_sftp_connections_turned_away_total{inbound="drop"}'] == 1
+        [(name, times)] = house.intake.strangers.measured().items()
+        assert (name, times) == (f'pons_peers_turned_away_total{{inbound="drop",unknown="{what}"}}', 1)
 
 
 async def test_each_site_sees_its_own_root(serve: Callable[..., Any], tmp_path: Path) -> None:
@@ -135,6 +142,34 @@ async def test_no_path_leads_out(serve: Callable[..., Any], tmp_path: Path, comm
     assert [one.name for one in outside.iterdir()] == ["secret"]
     assert (outside / "secret").read_bytes() == b"secret"
     assert not (tmp_path / "escape").exists() or (tmp_path / "escape").stat().st_size == 0
+
+
+async def test_one_wrong_key_before_the_right_one_is_nobody_turned_away(
+    serve: Callable[..., Any], knocks: list[tuple[str, str]]
+) -> None:
+    async with serve() as server:
+        keys = [str(server.keys[name]) for name in ("stranger", "north", "stm")]
+        async with asyncssh.connect(
+            "127.0.0.1", server.port, username="stm", client_keys=keys, known_hosts=None, config=None
+        ) as connection:
+            assert connection.get_extra_info("username") == "stm"
+        await until(lambda: not server.channel._connections, "it is over")
+    assert knocks == []
+
+
+async def test_a_channel_that_retires_serves_who_is_there_and_nobody_new(serve: Callable[..., Any]) -> None:
+    async with serve(quiet="1h") as server:
+        async with client(server) as connection, connection.start_sftp_client() as sftp:
+            retiring = asyncio.create_task(server.channel.retire())
+            await asyncio.sleep(0)
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection("127.0.0.1", server.port)
+            async with sftp.open("input/late", "wb") as file:
+                await file.write(b"late")
+            assert not retiring.done()
+        async with asyncio.timeout(60):
+            await retiring
+        assert (server.root() / "input" / "late").read_bytes() == b"late"
 
 
 def client(server: Server, source: str = "127.0.0.1") -> Any:
