@@ -123,8 +123,9 @@ def on_loopback(story: dict[str, Any], port: int, town: Town, at: Sequence[str])
         }
         for name, site in story["sites"].items()
     }
+    ports = {"c_store": port, "sftp": 0}
     inbound = {
-        name: {**way, "listen": f"127.0.0.1:{port}"} if way["type"] == "c_store" else way
+        name: {**way, "listen": f"127.0.0.1:{ports[way['type']]}"} if way["type"] in ports else way
         for name, way in story["inbound"].items()
     }
     outbound = {name: town.serve(block) for name, block in story["outbound"].items()}
