@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,6 +64,15 @@ def by_c_store(files: list[Path], table: dict[str, Any]) -> Iterator[int]:
 class Checkpoint(threading.Event):
     """The gate of an association's reactor, shut until it is opened for good."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = threading.Event()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """The reactor has come to the gate."""
+        self.reached.set()
+        return super().wait(timeout)
+
     def set(self) -> None:
         """Stay shut: pynetdicom opens the gate after each message."""
 
@@ -77,12 +85,12 @@ def held_reactor(association: Association) -> Iterator[None]:
     next message is under way, and takes that answer from whoever waits for it (a lost wake-up).
     """
     free = association._reactor_checkpoint
-    association._reactor_checkpoint = Checkpoint()
-    time.sleep(0.05)  # many turns of the reactor: it has come to the gate
+    association._reactor_checkpoint = gate = Checkpoint()
+    gate.reached.wait(10)  # one whose association has ended comes no more
     try:
         yield
     finally:
-        threading.Event.set(association._reactor_checkpoint)
+        threading.Event.set(gate)
         association._reactor_checkpoint = free
 
 

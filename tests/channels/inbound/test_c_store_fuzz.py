@@ -29,7 +29,7 @@ from tests.peers.part10 import data_set_bytes
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
 BUDGET = settings(
-    max_examples=EXAMPLES or 250,
+    max_examples=EXAMPLES or 120,
     derandomize=not EXAMPLES,
     database=None,
     deadline=None,

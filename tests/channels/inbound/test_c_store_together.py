@@ -30,7 +30,7 @@ from tests.peers.part10 import data_set_bytes
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "0"))
 BUDGET = settings(
-    max_examples=EXAMPLES or 40,
+    max_examples=EXAMPLES or 20,
     stateful_step_count=40,
     derandomize=not EXAMPLES,
     database=None,

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from tests.peers.part10 import data_set_bytes
 
-EXAMPLES = int(os.environ.get("PONS_STOW_FUZZ", "150"))
+EXAMPLES = int(os.environ.get("PONS_STOW_FUZZ", "80"))
 BUDGET = settings(
     max_examples=EXAMPLES,
     deadline=None,
