@@ -163,7 +163,8 @@ class InstanceLog:
     def _break(self, error: OSError) -> None:
         """A sync that failed once may seem to succeed the next time: it is never asked again."""
         self._broken = True
-        logger.error("the log of instances failed; each is synced by itself now", exc_info=error)
+        what = "the log of instances failed; each is synced by itself now"
+        logger.error(what, extra={"pons": {"reason": error.strerror}})
 
 
 def entries(path: Path) -> Iterator[tuple[str, bytes]]:

@@ -1,7 +1,7 @@
 """The engine's own intake: every way in of this process ends here, and what worker processes have taken in.
 
 Enter: arrivals, and instances that a worker has made durable. Leave: both recorded. `accept` returns after
-the bytes are synced under their name and the record is committed (see `engine.reception`); when it raises,
+the bytes and their name are durable and the record is committed (see `engine.reception`); when it raises,
 nothing of the arrival is kept.
 """
 

@@ -66,7 +66,7 @@ class Intake(Protocol):
     async def accept(self, arrival: Arrival) -> Receipt:
         """Make an arrival durable and record it.
 
-        Returns only after the bytes are synced, named and their directory synced, and the record
+        Returns only after bytes and name are synced (in the log or by themselves), and the record
         is committed. Raises Rejected or Busy, and then nothing of the arrival is kept.
         """
         ...

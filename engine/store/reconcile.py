@@ -1,4 +1,4 @@
-"""At start-up: files that a crash left between their rename and their record.
+"""At start-up: files that a crash left between their name and their record.
 
 An instance is acknowledged only once its row is committed, so a file without a row was never
 acknowledged and goes. Only study folders changed since shortly before the last recorded arrival
