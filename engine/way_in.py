@@ -19,6 +19,7 @@ from engine.in_flight import InFlight
 from engine.listening_sockets import bound
 from engine.model import Arrival, Receipt, Site
 from engine.order_desk import OrderDesk
+from engine.people_desk import PeopleDesk
 from engine.result_shelf import EmptyShelf, ResultShelf
 from engine.settings import Settings
 
@@ -191,6 +192,8 @@ class InboundContext:
     """The data folder: a channel that keeps files has a folder of its type's name there."""
     results: ResultShelf = field(default_factory=EmptyShelf)
     """Where the files of results are, for a channel that hands them out."""
+    people: PeopleDesk | None = None
+    """Who signs people in, for a channel that serves them; None where no engine runs behind the channel."""
 
 
 @dataclass(frozen=True, slots=True)
