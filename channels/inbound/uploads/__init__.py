@@ -1,1 +1,1 @@
-"""Uploads over HTTP, in one piece or in many, and how a complete one is taken in; for the API and the portal."""
+"""Uploads over HTTP, in one piece or many, and how a complete one is taken in; for API and portal."""
