@@ -1,7 +1,7 @@
 """Take complete uploads in: what lies in a site's `/input` in, instances of one study in the engine's intake.
 
-An upload is first moved out of its client's reach, then looked at as a whole, then landed under one session,
-so that it is one study, and moved to `/input/.done`. What cannot be taken is moved to `/input/.failed`,
+An upload is first moved out of its client's reach, then looked at as a whole, then landed as one study
+(uploads/taking.py), and moved to `/input/.done`. What cannot be taken is moved to `/input/.failed`,
 beside a text that says why. Who is killed in between finds it again at the next start and takes it once more:
 the engine knows every instance that it has, so an upload that comes twice is still one study.
 """
@@ -27,9 +27,10 @@ from typing import TypeVar
 
 from channels.inbound.sftp_root import DONE, FAILED, Root, measure, remove_tree
 from channels.inbound.sftp_uploads import MARK, Complete, Uploads
-from engine.channel import InboundContext, Intake, Landing, Package, PackageLimits, open_package
+from channels.inbound.uploads.taking import in_thread, take_in
+from engine.channel import InboundContext, Intake, Package, PackageLimits, open_package
 from engine.errors import Busy, OrderRefused, PackageRefused, Rejected
-from engine.model import Arrival, NewOrder, Submitter
+from engine.model import NewOrder, Submitter
 
 logger = logging.getLogger("pons.sftp")
 
@@ -107,15 +108,7 @@ class Taker:
         return {"inbound": self._context.name, "site": self._site}
 
     async def _run(self, work: Callable[..., T], *arguments: object) -> T:
-        loop = asyncio.get_running_loop()
-        call = loop.run_in_executor(self._threads, lambda: work(*arguments))
-        try:
-            return await asyncio.shield(call)
-        except asyncio.CancelledError:
-            await asyncio.wait([call])  # it has files of ours open
-            if not call.cancelled():
-                call.exception()
-            raise
+        return await in_thread(self._threads, work, *arguments)
 
     async def _left_over(self) -> None:
         """What was moved out of reach before, and not filed: the engine was stopped, or had no room."""
@@ -184,38 +177,10 @@ class Taker:
             await self._run(self._file, path, DONE, "")
 
     async def _landed(self, package: Package) -> str:
-        """All its instances under one session; the order that its sidecar gives comes before the first."""
-        session = f"{self._context.name}-{uuid.uuid4().hex}"
-        try:
-            if package.metadata:
-                await self._intake.orders.create(self._order(package))
-            known = 0
-            for one in package.instances():
-                place = self._context.in_flight.take(self._site)
-                landing: Landing | None = None
-                try:
-                    landing = place.holds(self._intake.land())
-                    await self._run(one.write_to, landing)
-                    receipt = await self._intake.accept(
-                        Arrival(
-                            site=self._site,
-                            inbound=self._context.name,
-                            session=session,
-                            landing=landing,
-                            remote_address="",
-                            sop_class_uid=one.sop_class_uid,
-                            sop_instance_uid=one.sop_instance_uid,
-                            study_instance_uid=package.study_instance_uid,
-                        )
-                    )
-                    known += receipt.duplicate
-                finally:
-                    if landing is not None:
-                        landing.discard()
-                    place.leave()
-            return f"{package.count} instances, {known} of them here already"
-        finally:
-            self._intake.leave(session)
+        """All its instances; the order that its sidecar gives comes before the first."""
+        if package.metadata:
+            await self._intake.orders.create(self._order(package))
+        return str(await take_in(package, self._site, self._context, self._intake, threads=self._threads))
 
     def _order(self, package: Package) -> NewOrder:
         said = json.dumps([self._site, package.study_instance_uid, sorted(package.metadata.items())])
