@@ -19,6 +19,7 @@ from threading import Lock
 from typing import IO, BinaryIO
 
 MOST_MEMBERS = 1_000_000
+ARCHIVES = (b"PK\3\4", b"PK\5\6")  # how one starts, with members and without (APPNOTE 4.3.7, 4.3.16)
 RATIO = 200  # unpacked to packed; images come to 2 to 10, empty masks to 1000
 LEEWAY = 1 << 30  # bytes that any archive may unpack to
 
@@ -68,18 +69,21 @@ class Member:
 def is_archive(path: Path) -> bool:
     """Whether a file starts as a ZIP archive does; OSError when it cannot be read."""
     with path.open("rb") as file:
-        return file.read(4) in (b"PK\3\4", b"PK\5\6")
+        return file.read(4) in ARCHIVES
 
 
-def opened(path: Path) -> Archive:
+def opened(source: Path | BinaryIO) -> Archive:
     """An archive with its directory read.
+
+    Args:
+        source: a file, or a stream that its owner closes after the archive.
 
     Raises:
         ValueError: it is damaged.
         OSError: it cannot be read.
     """
     try:
-        return Archive(zipfile.ZipFile(path), Lock())
+        return Archive(zipfile.ZipFile(source), Lock())
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
         raise ValueError("it is a damaged ZIP archive") from error
 

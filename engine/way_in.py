@@ -126,8 +126,9 @@ class SiteDirectory(Protocol):
         ...
 
 
+@runtime_checkable
 class Inbound(Protocol):
-    """A way in that owns a socket or a poll."""
+    """A way in that owns a socket or a poll; or one of the web app with work of its own between requests."""
 
     def listening(self, intake: Intake) -> AbstractAsyncContextManager[None]:
         """Entered: bound and serving. Left: no new work is taken and what ran has ended."""

@@ -127,7 +127,7 @@ class WaysIn:
         """
         held_by = {way.listen for way in self._ways.values()}
         opened: list[Way] = []
-        new = [way for way in wanted.values() if way.held is None and not isinstance(way.channel, Mounted)]
+        new = [way for way in wanted.values() if way.held is None and isinstance(way.channel, Inbound)]
         try:
             # Last those that take a socket over: that hardly fails, and what they accept is not cut off.
             for way in sorted(new, key=lambda way: way.listen in held_by):
@@ -196,7 +196,7 @@ async def _open(way: Way, intake: Intake) -> None:
 
 
 async def _hold(way: Way, intake: Intake, entered: asyncio.Future[None]) -> None:
-    assert not isinstance(way.channel, Mounted)
+    assert isinstance(way.channel, Inbound)
     try:
         async with way.channel.listening(intake):
             entered.set_result(None)

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from engine.archive import is_archive
+from engine.archive import ARCHIVES
 from engine.errors import PackageRefused, PackageRefusedReason
 from engine.package.limits import PackageLimits
 from engine.package.litter import is_litter
+from engine.package.whole import Whole
 from engine.package.zip_archive import members_of
 from engine.settings import size_text
 
@@ -43,25 +44,30 @@ class PackageFiles:
     close: Callable[[], None]
 
 
-def files_of(path: Path, limits: PackageLimits) -> PackageFiles:
-    """The files of what lies at a path.
+def files_of(source: Path | Sequence[Path], limits: PackageLimits) -> PackageFiles:
+    """The files of what lies at a path, or in the pieces of one file.
 
     Raises:
         PackageRefused: it is not what a package may be, or more.
-        OSError: the path itself cannot be read.
+        OSError: it cannot be read.
     """
-    if stat.S_ISDIR(path.lstat().st_mode):
-        return _numbered(list(_below(path, limits)), lambda: None, limits)
-    if is_archive(path):
-        members, close = members_of(path, limits)
+    if isinstance(source, Path) and stat.S_ISDIR(source.lstat().st_mode):
+        return _numbered(list(_below(source, limits)), lambda: None, limits)
+    pieces = [source] if isinstance(source, Path) else source
+    for piece in pieces:
+        _refuse_special(piece.lstat())
+    whole = Whole(pieces)
+    with whole.open() as stream:
+        head = stream.read(4)
+    if head in ARCHIVES:
+        members, close = members_of(whole, limits)
         try:
             found = [(member.parts, member.size, member.open) for member in members]
             return _numbered(found, close, limits)
         except BaseException:
             close()
             raise
-    _refuse_special(path.lstat())
-    file = PackageFile("the file", path.name.lower(), path.stat().st_size, _opener(path))
+    file = PackageFile("the file", whole.name.lower(), whole.size, whole.raw)
     _refuse_size(file.size, limits)
     return PackageFiles((file,), 0, lambda: None)
 
@@ -137,8 +143,5 @@ def _refuse_special(status: os.stat_result) -> None:
 
 
 def _opener(path: Path) -> Callable[[], BinaryIO]:
-    def opened() -> BinaryIO:
-        # A name may have become a link since it was looked at.
-        return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb", buffering=0)
-
-    return opened
+    # A name may have become a link since it was looked at: `Whole` follows none.
+    return lambda: Whole([path]).raw()

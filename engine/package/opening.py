@@ -8,6 +8,7 @@ none; or a ZIP archive or a folder of a diffusion image in NIfTI with its `.bval
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from engine.errors import PackageRefused, PackageRefusedReason
@@ -23,18 +24,18 @@ from engine.package.sidecar import metadata_of
 from engine.settings import size_text
 
 
-def open_package(path: Path, limits: PackageLimits, max_instance: int) -> Package:
-    """Look at all of what lies at a path; blocks for the reading, so call it in a worker thread.
+def open_package(source: Path | Sequence[Path], limits: PackageLimits, max_instance: int) -> Package:
+    """Look at all of what was uploaded; blocks for the reading, so call it in a worker thread.
 
     Args:
-        path: a file or a folder that nobody changes meanwhile.
+        source: a file or a folder that nobody changes meanwhile, or the pieces of one file in their order.
         max_instance: bytes that one instance may have.
 
     Raises:
         PackageRefused: it cannot be taken; says where, what and what to do.
-        OSError: the path cannot be read at all.
+        OSError: it cannot be read at all.
     """
-    files = files_of(path, limits)
+    files = files_of(source, limits)
     try:
         return _opened(files, limits, max_instance)
     except BaseException:

@@ -11,13 +11,14 @@ import stat
 import struct
 import zipfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 from engine.archive import Member, opened
 from engine.errors import PackageRefused, PackageRefusedReason
 from engine.package.limits import PackageLimits, is_bomb
+from engine.package.whole import Whole
 
 MOST_DIRECTORY = 64 << 20  # bytes
 
@@ -39,24 +40,25 @@ class ZipMember:
     open: Callable[[], BinaryIO]
 
 
-def members_of(path: Path, limits: PackageLimits) -> tuple[list[ZipMember], Callable[[], None]]:
+def members_of(whole: Whole, limits: PackageLimits) -> tuple[list[ZipMember], Callable[[], None]]:
     """The files of an archive in the order of its directory, and what closes it.
 
     Raises:
         PackageRefused: it is damaged, or not what an upload may be.
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
+    with ExitStack() as stack:
+        file = stack.enter_context(whole.open())
         count = _entries(file, limits)
-    try:
-        archive = opened(path)
-    except ValueError:
-        raise _damaged() from None
-    try:
+        try:
+            archive = opened(file)
+        except ValueError:
+            raise _damaged() from None
+        stack.callback(archive.file.close)
         entries = archive.file.infolist()
         if len(entries) != count:
             raise _damaged()
-        _check_total(entries, path.stat().st_size, limits)
+        _check_total(entries, whole.size, limits)
         members = []
         seen: set[str] = set()
         for number, info in enumerate(entries, 1):
@@ -64,10 +66,7 @@ def members_of(path: Path, limits: PackageLimits) -> tuple[list[ZipMember], Call
             parts = _check(member, f"entry {number} of {count}", seen)
             if not info.is_dir():
                 members.append(ZipMember(parts, member.size, member.open))
-    except BaseException:
-        archive.file.close()
-        raise
-    return members, archive.file.close
+        return members, stack.pop_all().close
 
 
 def _entries(file: BinaryIO, limits: PackageLimits) -> int:
