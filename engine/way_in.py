@@ -18,6 +18,7 @@ from engine.commitment_desk import CommitmentDesk
 from engine.in_flight import InFlight
 from engine.listening_sockets import bound
 from engine.model import Arrival, Receipt, Site
+from engine.operations_desk import OperationsDesk
 from engine.order_desk import OrderDesk
 from engine.people_desk import PeopleDesk
 from engine.result_shelf import EmptyShelf, ResultShelf
@@ -195,6 +196,8 @@ class InboundContext:
     """Where the files of results are, for a channel that hands them out."""
     people: PeopleDesk | None = None
     """Who signs people in, for a channel that serves them; None where no engine runs behind the channel."""
+    operations: OperationsDesk | None = None
+    """Where those ask who look after the engine; None as `people`."""
 
 
 @dataclass(frozen=True, slots=True)
