@@ -6,7 +6,7 @@ An address alone never makes a DICOM peer known: its calling AE title must be on
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from engine.channel import SiteDirectory
 from engine.errors import UnknownPeer
@@ -29,6 +29,10 @@ class Directory(SiteDirectory):
     def get(self, key: str) -> Site:
         """The site with this key; KeyError when there is none."""
         return self._known.sites[key]
+
+    def every(self) -> Sequence[Site]:
+        """All sites of the table, in its order."""
+        return tuple(self._known.sites.values())
 
     def knows(self, key: str) -> bool:
         """Whether there is a site with this key."""

@@ -126,6 +126,10 @@ class SiteDirectory(Protocol):
         """The site with this key; KeyError when there is none."""
         ...
 
+    def every(self) -> Sequence[Site]:
+        """All sites of the table, in its order."""
+        ...
+
 
 @runtime_checkable
 class Inbound(Protocol):

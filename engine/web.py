@@ -15,7 +15,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from engine.http_connections import PromptProtocol
@@ -50,9 +50,14 @@ def application(mounted: Sequence[BaseRoute], readiness: Readiness, metrics: Met
             Route("/healthz", healthz),
             Route("/readyz", readyz),
             Route("/metrics", metricsz),
-            *mounted,
+            *sorted(mounted, key=_takes_all),
         ]
     )
+
+
+def _takes_all(route: BaseRoute) -> bool:
+    """Whether a channel is mounted at `/`: it has what no other has, and is looked at last."""
+    return isinstance(route, Mount) and route.path == ""
 
 
 class Front:
