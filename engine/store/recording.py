@@ -7,11 +7,11 @@ taken in one order, so that two writers cannot wait for each other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, insert, select, tuple_, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from engine.store import study_orders
 from engine.store.dialect import insert_unless_there, serialise
@@ -19,20 +19,10 @@ from engine.store.prepared import Prepared
 from engine.store.tables import instances, studies
 
 _LATEST = ("inbound", "calling_ae_title", "called_ae_title", "remote_address")
-_KNOWN = select(
-    instances.c.site,
-    instances.c.sop_instance_uid,
-    instances.c.study_id,
-    instances.c.sha256,
-    instances.c.path,
-)
 _VERSIONS = Prepared(
-    _KNOWN.where(
+    select(instances.c.study_id, instances.c.sha256, instances.c.path).where(
         instances.c.site == bindparam("site"), instances.c.sop_instance_uid == bindparam("sop_instance_uid")
     )
-)
-_VERSIONS_OF_SEVERAL = _KNOWN.where(
-    tuple_(instances.c.site, instances.c.sop_instance_uid).in_(bindparam("instances", expanding=True))
 )
 _STUDY_TO_OPEN = Prepared(
     select(studies.c.id, studies.c.state, studies.c.opened_at, studies.c.last_at)
@@ -99,6 +89,13 @@ class _Version(NamedTuple):
     path: str
 
 
+class _Study(NamedTuple):
+    id: int
+    state: str
+    opened_at: float
+    last_at: float
+
+
 class _Open(NamedTuple):
     id: int
     late: bool
@@ -145,7 +142,7 @@ def record_all(
             continue
         key = (new.site, new.study_instance_uid)
         study = opened.get(key)
-        there = None if study else _STUDY_TO_OPEN.run(connection, _study(new)).one_or_none()
+        there = None if study else _there(connection, new)
         if not is_there(new):
             outcomes[number] = Recorded(0, "gone")
             continue
@@ -180,15 +177,18 @@ def _name(site: str, sop_instance_uid: str) -> str:
 
 def _known(connection: Connection, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], list[_Version]]:
     """Every version of these SOP Instances that their sites have sent."""
-    found: dict[tuple[str, str], list[_Version]] = {one: [] for one in wanted}
-    if len(wanted) == 1:
-        ((site, uid),) = wanted
-        rows: Iterable[Any] = _VERSIONS.run(connection, {"site": site, "sop_instance_uid": uid})
-    else:
-        rows = connection.execute(_VERSIONS_OF_SEVERAL, {"instances": list(wanted)})
-    for site, uid, study_id, sha256, path in rows:
-        found[site, uid].append(_Version(study_id, sha256, path))
-    return found
+    return {
+        (site, uid): [
+            _Version(*row) for row in _VERSIONS.rows(connection, {"site": site, "sop_instance_uid": uid})
+        ]
+        for site, uid in wanted
+    }
+
+
+def _there(connection: Connection, new: NewInstance) -> _Study | None:
+    """The study's row, ours until the transaction ends."""
+    rows = _STUDY_TO_OPEN.rows(connection, _study(new))
+    return _Study(*rows[0]) if rows else None
 
 
 def _count_duplicate(
@@ -207,7 +207,7 @@ def _study(new: NewInstance) -> dict[str, str]:
     return {"site": new.site, "study_instance_uid": new.study_instance_uid}
 
 
-def _open_study(connection: Connection, there: Any, new: NewInstance, now: float) -> _Open:
+def _open_study(connection: Connection, there: _Study | None, new: NewInstance, now: float) -> _Open:
     latest = {
         "inbound": new.inbound,
         "calling_ae_title": new.calling_ae_title,
@@ -216,7 +216,8 @@ def _open_study(connection: Connection, there: Any, new: NewInstance, now: float
     }
     made = there is None and _begin_study(connection, new, now, latest)
     # ours, or that of another process that was faster
-    row = _STUDY_TO_OPEN.run(connection, _study(new)).one() if there is None else there
+    row = there or _there(connection, new)
+    assert row is not None
     reopened = row.state == "stable"
     _OPEN_STUDY.run(
         connection,
@@ -229,8 +230,8 @@ def _open_study(connection: Connection, there: Any, new: NewInstance, now: float
         },
     )
     if made or reopened:
-        study_orders.arrived(connection, int(row.id), new, now)
-    return _Open(int(row.id), reopened)
+        study_orders.arrived(connection, row.id, new, now)
+    return _Open(row.id, reopened)
 
 
 def _begin_study(connection: Connection, new: NewInstance, now: float, latest: dict[str, str]) -> bool:

@@ -26,6 +26,7 @@ from sqlalchemy.pool import QueuePool
 
 from engine.errors import DatabaseUnavailable
 from engine.store.order_states import followed
+from engine.store.prepared import asked
 
 T = TypeVar("T")
 
@@ -64,7 +65,7 @@ def connect(path: Path) -> Engine:
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         mode = connection.get_execution_options().get("begin", "DEFERRED")
-        connection.exec_driver_sql(f"BEGIN {mode}")
+        asked(connection, f"BEGIN {mode}")
 
     return engine
 
