@@ -1,0 +1,288 @@
+"""What happens to uploads by itself: complete ones are taken in, idle ones dropped, old ones forgotten.
+
+Enter: the uploads on a shelf. Leave: instances in the engine's intake and orders bound to their study. Each
+upload is taken by one process at a time, under a lock that ends with it, and is marked as taken only when
+everything in it is durable: who is killed before that takes it once more, and the engine knows every instance
+that it has. The order is given the sidecar's metadata (its own count more) and bound before the first
+instance lands, so nothing is ever decided without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import os
+import time
+import traceback
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from channels.inbound.uploads.folder import UploadFolder
+from channels.inbound.uploads.ledger import Ledger
+from channels.inbound.uploads.refusal import Reason, UploadRefused
+from channels.inbound.uploads.settings import UploadSettings
+from channels.inbound.uploads.shelf import Shelf
+from channels.inbound.uploads.taking import Taken, in_thread, take_in
+from channels.inbound.uploads.upload import Failure, Upload, UploadState
+from engine.channel import InboundContext, Intake, Package, open_package
+from engine.errors import Busy, OrderRefused, OrderRefusedReason, PackageRefused, Rejected
+
+logger = logging.getLogger("pons.uploads")
+
+AT_ONCE = 2  # uploads taken in
+AGAIN = 5.0  # seconds until an upload is tried again that the engine had no room for
+LOOK = 10.0  # seconds between two looks for uploads that another process has left
+TIDY = 60.0  # seconds
+_TRIES = 5  # to change an order that others change too
+
+
+class Tender:
+    """Lives on the event loop, works in threads."""
+
+    def __init__(
+        self,
+        settings: UploadSettings,
+        context: InboundContext,
+        intake: Intake,
+        shelf: Shelf,
+        ledger: Ledger,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._context = context
+        self._intake = intake
+        self._shelf = shelf
+        self._ledger = ledger
+        self._clock = clock
+        self._queue: asyncio.Queue[str] = asyncio.Queue()
+        self._queued: set[str] = set()
+        self.waits: dict[str, str] = {}
+        """Why an upload that is complete is not taken in yet."""
+        self.settled = asyncio.Condition()
+        """Notified when an upload is over."""
+        self.counts: Counter[str] = Counter()
+
+    def take(self, upload_id: str) -> None:
+        """It is complete: take it in soon."""
+        if upload_id not in self._queued:
+            self._queued.add(upload_id)
+            self._queue.put_nowait(upload_id)
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Entered: what is complete is taken in. Left: nothing is half done that is not done again."""
+        tasks = [asyncio.create_task(self._take_all()) for _ in range(AT_ONCE)]
+        tasks += [asyncio.create_task(self._look()), asyncio.create_task(self._tidy())]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _take_all(self) -> None:
+        while True:
+            upload_id = await self._queue.get()
+            self._queued.discard(upload_id)
+            try:
+                await self.take_now(upload_id)
+            except (Busy, OSError) as error:
+                why = str(error) if isinstance(error, Busy) else f"the disk cannot be read: {error.strerror}"
+                self.waits[upload_id] = why
+                logger.warning("an upload waits", extra={"pons": {**self._facts, "reason": why}})
+                asyncio.get_running_loop().call_later(AGAIN, self.take, upload_id)
+            except Exception as error:  # of this upload: others must not wait for it
+                self._defect(error)
+
+    async def _look(self) -> None:
+        while True:
+            with suppress(OSError):
+                for upload_id in await in_thread(None, self._shelf.in_state, UploadState.TAKING):
+                    if upload_id not in self.waits:
+                        self.take(upload_id)
+            await asyncio.sleep(LOOK)
+
+    async def _tidy(self) -> None:
+        while True:
+            try:
+                await self.tidy()
+            except OSError as error:
+                logger.warning("uploads: not tidied", extra={"pons": {"reason": error.strerror}})
+            except Exception as error:  # the next round may do
+                self._defect(error)
+            await asyncio.sleep(TIDY)
+
+    @property
+    def _facts(self) -> dict[str, str]:
+        return {"inbound": self._context.name}
+
+    def _defect(self, error: Exception) -> None:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        facts = {"error": type(error).__name__, "where": f"{where.name}:{where.lineno}"}
+        logger.error("defect: upload not taken", extra={"pons": {**self._facts, **facts}})
+
+    # ── taking in ───────────────────────────────────────────────────────────────────────────────
+
+    async def take_now(self, upload_id: str) -> None:
+        """One upload to its end; Busy or OSError when that has to wait, and then it is as it was."""
+        try:
+            folder = self._shelf.folder(upload_id)
+            held = folder.hold_for_taking()  # not in a thread: who is cancelled would never let go
+        except (UploadRefused, FileNotFoundError):
+            return
+        if held is None:  # another process takes it
+            return
+        try:
+            upload = await in_thread(None, folder.facts)
+            if upload.state is UploadState.TAKING:
+                await self._to_its_end(folder, upload)
+        finally:
+            os.close(held)
+            self.waits.pop(upload_id, None)
+        async with self.settled:
+            self.settled.notify_all()
+
+    async def _to_its_end(self, folder: UploadFolder, upload: Upload) -> None:
+        try:
+            package_skipped, taken = await self._taken(folder, upload)
+        except (PackageRefused, Rejected, OrderRefused, UploadRefused) as error:
+            reason = (
+                error.reason.value
+                if isinstance(error, PackageRefused | UploadRefused)
+                else ("order" if isinstance(error, OrderRefused) else "rejected")
+            )
+            await self._fail(folder, upload, Failure(reason=reason, detail=str(error)))
+            return
+        except (Busy, OSError):
+            raise
+        except Exception as error:
+            self._defect(error)
+            said = "internal error, see the engine's log"
+            await self._fail(folder, upload, Failure(reason="defect", detail=said))
+            return
+        told = upload.changed(
+            self._clock(),
+            state=UploadState.TAKEN,
+            study_instance_uid=taken.study_instance_uid,
+            instances=taken.instances,
+            known=taken.known,
+            skipped=package_skipped,
+        )
+        await in_thread(None, self._end, folder, told)
+        logger.info("upload taken", extra={"pons": {**self._facts, "outcome": str(taken)}})
+        self.counts["taken"] += 1
+
+    async def _taken(self, folder: UploadFolder, upload: Upload) -> tuple[int, Taken]:
+        names = await in_thread(None, folder.part_names)
+        pieces = [folder.path / name for name in names]
+        if not pieces:
+            raise UploadRefused(Reason.PARTS, "its parts have gone from the disk; upload it again")
+        if upload.sha256 is not None:
+            await in_thread(None, _check_digest, pieces, upload.sha256)
+        limits, most = self._settings.package, self._context.max_instance_bytes
+        with await in_thread(None, open_package, pieces, limits, most) as package:
+            await self._give_order(upload, package)
+            taken = await take_in(package, upload.site, self._context, self._intake)
+            return package.skipped, taken
+
+    async def _give_order(self, upload: Upload, package: Package) -> None:
+        """What the sidecar says, and the study, before anything of it is here."""
+        desk, order_id = self._intake.orders, upload.order_id
+        for attempt in range(1, _TRIES + 1):
+            order = (await desk.get(order_id)).order
+            if order.study_instance_uid not in ("", package.study_instance_uid):
+                raise OrderRefused(
+                    OrderRefusedReason.STATE,
+                    f"order {order_id} is of another study than what was uploaded; give another order for it",
+                )
+            metadata = {**package.metadata, **order.metadata}
+            if metadata == dict(order.metadata):
+                break
+            try:
+                await desk.set_metadata(order_id, metadata, actor=order.submitter, version=order.version)
+                break
+            except OrderRefused as refused:
+                if refused.reason is not OrderRefusedReason.VERSION or attempt == _TRIES:
+                    raise
+        await desk.bind(order_id, package.study_instance_uid)
+
+    async def _fail(self, folder: UploadFolder, upload: Upload, failure: Failure) -> None:
+        with suppress(OrderRefused):  # it was cancelled, or its study came otherwise
+            await self._intake.orders.upload_failed(upload.order_id, failure.detail)
+        told = upload.changed(self._clock(), state=UploadState.FAILED, failure=failure)
+        await in_thread(None, self._end, folder, told)
+        logger.warning("upload refused", extra={"pons": {**self._facts, "reason": failure.reason}})
+        self.counts["refused"] += 1
+
+    def _end(self, folder: UploadFolder, upload: Upload) -> None:
+        with folder.held():
+            folder.write(upload)
+            folder.clear()
+        self._ledger.end(upload.upload_id)
+
+    # ── dropping ────────────────────────────────────────────────────────────────────────────────
+
+    async def tidy(self) -> None:
+        """Drop what nobody goes on with, forget what was told long enough, count what there is."""
+        await in_thread(None, self._shelf.sweep)
+        for upload_id in await in_thread(None, self._shelf.ids):
+            with suppress(FileNotFoundError, UploadRefused):
+                await self._look_at(self._shelf.folder(upload_id))
+        self._ledger.recount(await in_thread(None, self._shelf.counted))
+
+    async def _look_at(self, folder: UploadFolder) -> None:
+        upload = await in_thread(None, folder.facts)
+        if upload.state is UploadState.OPEN:
+            await in_thread(None, folder.drop_broken_off)
+            if await in_thread(None, self._is_idle, folder):
+                await self.give_up(folder, UploadState.EXPIRED)
+        elif upload.is_over:
+            with contextlib.suppress(FileNotFoundError):  # what a kill left of its bytes
+                await in_thread(None, folder.clear)
+            if self._clock() - upload.changed_at.timestamp() > self._settings.keep:
+                await in_thread(None, folder.remove)
+
+    def _is_idle(self, folder: UploadFolder) -> bool:
+        last = folder.last_change()
+        return last is not None and self._clock() - last > self._settings.expire_after
+
+    async def give_up(self, folder: UploadFolder, state: UploadState) -> Upload:
+        """End an upload that is open, with nothing of it kept; what it is then."""
+        upload = await in_thread(None, folder.facts)
+        if upload.state is not UploadState.OPEN:
+            return upload
+        with suppress(OrderRefused):
+            await self._intake.orders.upload_ended(upload.order_id)
+
+        def end() -> Upload:
+            with folder.held():
+                now = folder.facts()
+                if now.state is not UploadState.OPEN:
+                    return now
+                told = now.changed(self._clock(), state=state)
+                folder.write(told)
+                folder.clear()
+            self._ledger.end(upload.upload_id)
+            return told
+
+        ended = await in_thread(None, end)
+        if ended.state is state:
+            self.counts[state.value] += 1
+            logger.info("upload given up", extra={"pons": {**self._facts, "outcome": state.value}})
+        return ended
+
+
+def _check_digest(pieces: list[Path], expected: str) -> None:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        with piece.open("rb") as file:
+            while data := file.read(1 << 20):
+                digest.update(data)
+    if digest.hexdigest() != expected:
+        raise UploadRefused(
+            Reason.DIGEST, "the SHA-256 of the whole is another than announced; upload it again"
+        )
