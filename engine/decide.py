@@ -145,7 +145,7 @@ def _record(
     if not studies.awaits_decision(connection, study_id, study.revision):
         return False  # another process was faster, or an earlier revision comes first
     if study_orders.is_cancelled(connection, study_id, study.revision):
-        studies.set_revision_state(connection, study_id, study.revision, "cancelled")
+        studies.set_revision_state(connection, study_id, study.revision, "cancelled", now)
         return False
     if study_orders.overrides_of(connection, study_id, study.revision) != decision.overridden:
         return False  # an order was given other metadata meanwhile: at the next look
@@ -167,7 +167,7 @@ def _record(
     for reason in dict.fromkeys(reasons):
         studies.hold(connection, study_id, study.revision, reason, now)
     state = "held" if decision.verdict == "held" or reasons else "decided"
-    studies.set_revision_state(connection, study_id, study.revision, state)
+    studies.set_revision_state(connection, study_id, study.revision, state, now)
     return True
 
 

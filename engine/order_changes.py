@@ -333,7 +333,7 @@ def _decide_again(connection: Connection, study: Row[Any], now: float) -> None:
     state = replay.revision_state(connection, study.id, study.revision)
     if study.purged_at is None and state in ("decided", "held"):
         replay.release_holds(connection, study.id, now)
-        studies.set_revision_state(connection, study.id, study.revision, "closed")
+        studies.set_revision_state(connection, study.id, study.revision, "closed", now)
 
 
 def _replace_earlier(connection: Connection, order: Row[Any], now: float, replace_within: float) -> None:

@@ -20,6 +20,7 @@ order's metadata. Where the Study Instance UID is known before the first instanc
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 from engine.order_model import (
@@ -27,8 +28,10 @@ from engine.order_model import (
     BatchPage,
     BatchReport,
     Cancelled,
+    Entries,
     NewBatch,
     NewOrder,
+    OrderChange,
     OrderDetails,
     OrderPage,
     OrderQuery,
@@ -68,6 +71,26 @@ class OrderDesk(Protocol):
 
     async def list(self, query: OrderQuery) -> OrderPage:
         """A page of orders; OrderRefused(INVALID) when `after` is no place in a list."""
+        ...
+
+    async def entries(
+        self,
+        sites: Sites = None,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Entries:
+        """A page of orders that were given alone and of batches; OrderRefused(INVALID) as `list`."""
+        ...
+
+    async def changes(self, since: datetime, *, limit: int = 1000) -> Sequence[OrderChange]:
+        """The orders of every site that have changed at this time or later, the earliest change first.
+
+        For who follows them all: cheap, and to be asked from a little before what was seen last, because a
+        change is seen once its transaction has been committed, which may be after that of a later one.
+        """
         ...
 
     async def counts(self, sites: Sites = None) -> Mapping[OrderState, int]:

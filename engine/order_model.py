@@ -138,6 +138,7 @@ class OrderQuery(Fact):
         description="an accession number, a patient ID, a Study Instance UID, or the id of an order; "
         "with * at its end what begins so (not of ids)",
     )
+    alone: bool = Field(False, description="only those of no batch")
     since: datetime | None = Field(None, description="created at this time or later")
     until: datetime | None = Field(None, description="created before this time")
     limit: int = Field(50, ge=1, le=MAX_PAGE)
@@ -149,6 +150,18 @@ class OrderPage(Fact):
 
     orders: tuple[StudyOrder, ...]
     next: str | None = Field(None, description="what the next page is asked `after`; None at the end")
+
+
+class OrderChange(Fact):
+    """An order that has changed, and what it is now."""
+
+    order_id: str
+    site: str
+    batch_id: str | None
+    submitter: Submitter
+    state: OrderState
+    version: int
+    updated_at: datetime
 
 
 class Cancelled(Fact):
@@ -203,6 +216,13 @@ class BatchPage(Fact):
     """Some batches, the latest first."""
 
     batches: tuple[Batch, ...]
+    next: str | None = None
+
+
+class Entries(Fact):
+    """Orders that were given alone, and batches, together: the latest first."""
+
+    entries: tuple[StudyOrder | Batch, ...]
     next: str | None = None
 
 

@@ -10,6 +10,7 @@ from engine.order_model import (
     Batch,
     BatchReport,
     BatchRow,
+    OrderChange,
     OrderDelivery,
     OrderResult,
     OrderState,
@@ -41,6 +42,19 @@ def order_of(row: Any) -> StudyOrder:
         failure=row.failure,
         failure_result_id=row.failure_result_id,
         cancelled_at=None if row.cancelled_at is None else at(row.cancelled_at),
+    )
+
+
+def change_of(row: Any) -> OrderChange:
+    """A change of an order."""
+    return OrderChange(
+        order_id=row.order_id,
+        site=row.site,
+        batch_id=row.batch_id,
+        submitter=Submitter(kind=row.submitter_kind, name=row.submitter),
+        state=OrderState(row.state),
+        version=row.version,
+        updated_at=at(row.updated_at),
     )
 
 

@@ -6,6 +6,7 @@ Enter: what a channel asks. Leave: facts, after the transaction has been committ
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -20,8 +21,10 @@ from engine.order_model import (
     BatchPage,
     BatchReport,
     Cancelled,
+    Entries,
     NewBatch,
     NewOrder,
+    OrderChange,
     OrderDetails,
     OrderPage,
     OrderQuery,
@@ -30,9 +33,10 @@ from engine.order_model import (
     StudyOrder,
     Submitter,
 )
-from engine.order_view import batch_of, delivery_of, order_of, report_of, result_of
-from engine.store import batches, order_states, orders, retrievals, studies
+from engine.order_view import batch_of, change_of, delivery_of, order_of, report_of, result_of
+from engine.store import batches, order_entries, order_states, orders, retrievals, studies
 from engine.store.database import Database
+from engine.store.kept import Kept, acknowledged
 
 T = TypeVar("T")
 
@@ -50,10 +54,15 @@ class Orders:
         self._database = database
         self._clock = clock
         self._replace_within = replace_within
+        self._kept: Kept = retrievals.EVERYTHING
 
     def take(self, replace_within: float) -> None:
         """Another table's rule, from the next order on."""
         self._replace_within = replace_within
+
+    def keep(self, kept: Kept) -> None:
+        """Another table's destinations where results are kept for clients, from now on."""
+        self._kept = kept
 
     async def create(self, new: NewOrder) -> StudyOrder:
         """Take an order."""
@@ -74,6 +83,43 @@ class Orders:
         """A page of orders."""
         rows, following = await self._read(lambda c: orders.page(c, query))
         return OrderPage(orders=tuple(order_of(row) for row in rows), next=following)
+
+    async def entries(
+        self,
+        sites: Sites = None,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 50,
+        after: str | None = None,
+    ) -> Entries:
+        """A page of orders that were given alone and of batches."""
+        query = OrderQuery(
+            sites=None if sites is None else tuple(sites),
+            alone=True,
+            since=since,
+            until=until,
+            limit=limit,
+        )
+
+        def work(connection: Connection) -> Entries:
+            rows, following = order_entries.page(connection, query, after)
+            groups = [row.batch_id for row in rows if not hasattr(row, "order_id")]
+            counts = batches.states(connection, groups)
+            return Entries(
+                entries=tuple(
+                    order_of(row) if hasattr(row, "order_id") else batch_of(row, counts[row.batch_id])
+                    for row in rows
+                ),
+                next=following,
+            )
+
+        return await self._read(work)
+
+    async def changes(self, since: datetime, *, limit: int = 1000) -> Sequence[OrderChange]:
+        """The orders that have changed at this time or later."""
+        rows = await self._read(lambda c: orders.changed_since(c, since.timestamp(), limit))
+        return [change_of(row) for row in rows]
 
     async def counts(self, sites: Sites = None) -> Mapping[OrderState, int]:
         """How many orders are in each state."""
@@ -147,21 +193,29 @@ class Orders:
         limit: int = 50,
     ) -> Sequence[OrderResult]:
         """Results that a reader has not acknowledged."""
-        rows = await self._read(lambda c: retrievals.unretrieved(c, str(reader), sites, submitter, limit))
+        kept, now = self._kept_for(reader), self._clock.now()
+        rows = await self._read(
+            lambda c: retrievals.unretrieved(c, str(reader), sites, submitter, limit, kept, now)
+        )
         return [result_of(row) for row in rows]
 
     async def acknowledge(self, reader: Submitter, sites: Collection[str], seqs: Collection[int]) -> int:
         """A reader has these results."""
-        now = self._clock.now()
+        kept, now = self._kept_for(reader), self._clock.now()
 
         def work(connection: Connection) -> int:
-            new = retrievals.acknowledge(connection, str(reader), sites, seqs, now)
+            new = retrievals.acknowledge(connection, str(reader), sites, seqs, now, kept)
+            acknowledged(connection, kept, sites, seqs, now)
             if new:
                 event = {"actor": str(reader), "action": "results acknowledged", "subject": str(reader)}
                 append_event(connection, now, **event, detail={"results": new})
             return new
 
         return await self._write(work)
+
+    def _kept_for(self, reader: Submitter) -> Kept:
+        """What is kept for pulling is offered to programs; people see every result."""
+        return self._kept if reader.kind == "client" else retrievals.EVERYTHING
 
     async def create_batch(self, new: NewBatch) -> Batch:
         """Begin a batch."""

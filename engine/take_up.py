@@ -110,7 +110,7 @@ def take_up(
         hits = decision_from_json(decided.decision).hits
         queue_jobs(connection, study.id, decided.revision, hits, now, route=route)
     elif stage is Stage.ROUTE:
-        study_queries.set_revision_state(connection, study.id, study.revision, "closed")
+        study_queries.set_revision_state(connection, study.id, study.revision, "closed", now)
     else:
         queries.open_revision(connection, study.id)
         study_queries.close_revision(

@@ -41,7 +41,7 @@ def list_orders(
     table: TablePath = Path("routes.yaml"),
     search: Annotated[
         str | None,
-        typer.Option(help="An accession number or patient ID (* at its end: what begins so), a UID, an id."),
+        typer.Option(help="An accession number, patient ID or UID (* at its end: what begins so), an id."),
     ] = None,
     site: Site = None,
     state: Annotated[list[OrderState] | None, typer.Option(help="In this state; may be repeated.")] = None,

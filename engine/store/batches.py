@@ -21,10 +21,19 @@ def by_id(connection: Connection, batch_id: str, sites: Scope = None) -> Row[Any
 
 
 def page(
-    connection: Connection, sites: Scope, limit: int, after: str | None
+    connection: Connection,
+    sites: Scope,
+    limit: int,
+    after: str | None,
+    since: float | None = None,
+    until: float | None = None,
 ) -> tuple[Sequence[Row[Any]], str | None]:
     """Some batches, the latest first, and the place where the next page begins."""
     query = select(batches)
+    if since is not None:
+        query = query.where(batches.c.created_at >= since)
+    if until is not None:
+        query = query.where(batches.c.created_at < until)
     if sites is not None:
         query = query.where(batches.c.site.in_(list(sites)))
     if after is not None:

@@ -2,8 +2,8 @@
 
 A page is read by its place (created at, seq), never by a count of rows to skip, and each filter by an index
 of its own: the first page of a million orders costs what the first page of a hundred does. What is searched
-for is found first, by accession number, patient, study or id; of very many that begin alike, the first
-`MATCHES` are looked at.
+for is asked of one index after the other (accession number, patient, study, ids), which have the place in the
+list beside the name, so that of very many that begin alike the latest are found without reading one row.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from engine.store.tables import (
 )
 
 MATCHES = 1000
+WINDOW = 5000  # of the latest, looked at first for what so many begin with that a page is soon full
 SITES = 20  # up to so many, each is asked for its own page
 _PLACE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?(?:e[+-]?[0-9]{1,3})?)-([0-9]{1,18})")
 _LAST = "\U0010ffff"
@@ -52,25 +53,14 @@ def of_study_uid(connection: Connection, study_instance_uid: str, sites: Scope) 
 
 def page(connection: Connection, query: OrderQuery) -> tuple[list[Row[Any]], str | None]:
     """Some orders, the latest first, and the place where the next page begins."""
-    conditions = _conditions(connection, query)
-    ways: list[list[ColumnElement[bool]]] = [[]]
-    if query.sites is not None and len(query.sites) <= SITES:
-        ways = [[orders.c.site == site] for site in query.sites]
-    elif query.sites is not None:
-        conditions.append(orders.c.site.in_(query.sites))
-    if query.states:
-        ways = [
-            [*way, orders.c.state == state.value] for way, state in product(ways, dict.fromkeys(query.states))
-        ]
-    found: list[Any] = []
-    for way in ways:
-        found += connection.execute(
-            select(orders.c.created_at, orders.c.seq)
-            .where(*conditions, *way)
-            .order_by(orders.c.created_at.desc(), orders.c.seq.desc())
-            .limit(query.limit + 1)
-        ).all()
-    places = sorted(found, key=lambda row: (row.created_at, row.seq), reverse=True)
+    conditions, ways = _conditions(connection, query), _ways(query)
+    if query.search is None:
+        found = [row for way in ways for row in _places(connection, [*conditions, *way], query.limit)]
+    else:
+        found = _matches(connection, query, conditions, ways)
+    places = sorted(
+        {row.seq: row for row in found}.values(), key=lambda row: (row.created_at, row.seq), reverse=True
+    )
     shown = places[: query.limit]
     rows = {
         row.seq: row
@@ -78,6 +68,26 @@ def page(connection: Connection, query: OrderQuery) -> tuple[list[Row[Any]], str
     }
     more = len(places) > len(shown)
     return [rows[one.seq] for one in shown if one.seq in rows], place_of(shown[-1]) if more else None
+
+
+def changed_since(connection: Connection, since: float, limit: int) -> Sequence[Row[Any]]:
+    """The orders that have changed since a time, the earliest change first."""
+    columns = (
+        "order_id",
+        "site",
+        "batch_id",
+        "state",
+        "version",
+        "updated_at",
+        "submitter_kind",
+        "submitter",
+    )
+    return connection.execute(
+        select(*(orders.c[name] for name in columns))
+        .where(orders.c.updated_at >= since)
+        .order_by(orders.c.updated_at, orders.c.seq)
+        .limit(limit)
+    ).all()
 
 
 def place_of(row: Any) -> str:
@@ -106,6 +116,8 @@ def _conditions(connection: Connection, query: OrderQuery) -> list[ColumnElement
         conditions.append(orders.c.batch_id == query.batch_id)
     if query.study_instance_uid is not None:
         conditions.append(orders.c.study_instance_uid == query.study_instance_uid)
+    if query.alone:
+        conditions.append(orders.c.batch_id.is_(None))
     if query.since is not None:
         conditions.append(orders.c.created_at >= query.since.timestamp())
     if query.until is not None:
@@ -125,27 +137,86 @@ def _conditions(connection: Connection, query: OrderQuery) -> list[ColumnElement
         if value is not None:  # few rows have it: found by its own index, not along the order of the list
             named = select(orders.c.seq).where(column == value, *_within(query.sites)).limit(MATCHES)
             conditions.append(orders.c.seq.in_(list(connection.execute(named).scalars())))
-    if query.search is not None:
-        conditions.append(orders.c.seq.in_(_matches(connection, query.search.strip(), query.sites)))
     return conditions
 
 
-def _matches(connection: Connection, text: str, sites: Scope) -> list[int]:
-    """The orders that a text names, looked up in one index after the other."""
+def _ways(query: OrderQuery) -> list[list[ColumnElement[bool]]]:
+    """The same question in pieces of which each has an index of its own, by site and by state."""
+    ways: list[list[ColumnElement[bool]]] = [[]]
+    if query.sites is not None and len(query.sites) <= SITES:
+        ways = [[orders.c.site == site] for site in query.sites]
+    elif query.sites is not None:
+        ways = [[orders.c.site.in_(query.sites)]]
+    if query.states:
+        states = dict.fromkeys(query.states)
+        ways = [[*way, orders.c.state == state.value] for way, state in product(ways, states)]
+    return ways
+
+
+def _places(connection: Connection, conditions: Sequence[ColumnElement[bool]], limit: int) -> list[Any]:
+    """Places in the list, the latest first, along its own index."""
+    place = (orders.c.created_at.desc(), orders.c.seq.desc())
+    query = select(orders.c.created_at, orders.c.seq).where(*conditions)
+    return list(connection.execute(query.order_by(*place).limit(limit + 1)))
+
+
+def _matches(
+    connection: Connection,
+    query: OrderQuery,
+    conditions: Sequence[ColumnElement[bool]],
+    ways: Sequence[Sequence[ColumnElement[bool]]],
+) -> list[Any]:
+    """The places of the orders that a text names."""
+    text = (query.search or "").strip()
     beginning = text.removesuffix("*")
     if not beginning:
         return []
     columns = [orders.c.accession_number, orders.c.patient_id, orders.c.study_instance_uid]
-    named: list[tuple[ColumnElement[bool], ...]]
-    if beginning == text:  # in few rows, so the sites are asked of those: not every index knows them
-        named = [(column == text,) for column in (*columns, orders.c.order_id, orders.c.batch_id)]
+    if beginning == text:
+        named = [column == text for column in (*columns, orders.c.order_id, orders.c.batch_id)]
     else:
-        named = [(_begins(connection, column, beginning), *_within(sites)) for column in columns[:2]]
-    found: dict[int, None] = {}
-    for conditions in named:
-        query = select(orders.c.seq).where(*conditions).limit(MATCHES)
-        found.update(dict.fromkeys(connection.execute(query).scalars()))
-    return list(found)
+        named = [_begins(connection, column, beginning) for column in columns]
+        latest = _among_the_latest(connection, query, conditions, ways, or_(*named))
+        if len(latest) > query.limit:
+            return latest
+    # A sum, and a joined text: so that the index of the name is walked, not the list's own or the site's.
+    place = ((orders.c.created_at + 0.0).desc(), orders.c.seq.desc())
+    scope: list[ColumnElement[bool]] = []
+    if query.states:
+        scope = [*_within(query.sites), orders.c.state.in_([state.value for state in query.states])]
+    elif query.sites is not None:
+        scope = [(orders.c.site + "").in_(query.sites)]
+    found: list[Any] = []
+    for condition in named:
+        found += connection.execute(
+            select(orders.c.created_at, orders.c.seq)
+            .where(condition, *conditions, *scope)
+            .order_by(*place)
+            .limit(query.limit + 1)
+        ).all()
+    return found
+
+
+def _among_the_latest(
+    connection: Connection,
+    query: OrderQuery,
+    conditions: Sequence[ColumnElement[bool]],
+    ways: Sequence[Sequence[ColumnElement[bool]]],
+    named: ColumnElement[bool],
+) -> list[Any]:
+    """The places of those of the latest orders that a text names, as far back as every way was looked at."""
+    floor = 0.0
+    for way in ways:
+        at = connection.execute(
+            select(orders.c.created_at)
+            .where(*conditions, *way)
+            .order_by(orders.c.created_at.desc(), orders.c.seq.desc())
+            .offset(WINDOW // len(ways))
+            .limit(1)
+        ).scalar()
+        floor = max(floor, at or 0.0)
+    recent = [*conditions, orders.c.created_at > floor, named]
+    return [row for way in ways for row in _places(connection, [*recent, *way], query.limit)]
 
 
 def _begins(connection: Connection, column: Any, beginning: str) -> ColumnElement[bool]:

@@ -166,14 +166,16 @@ def revisions_in(connection: Connection, state: str, limit: int = 100) -> Sequen
     ).all()
 
 
-def set_revision_state(connection: Connection, study_id: int, revision: int, state: str) -> None:
+def set_revision_state(
+    connection: Connection, study_id: int, revision: int, state: str, now: float = 0.0
+) -> None:
     """Move a revision to a state."""
     connection.execute(
         update(revisions)
         .where(and_(revisions.c.study_id == study_id, revisions.c.revision == revision))
         .values(state=state)
     )
-    touch(connection, study_id)
+    touch(connection, study_id, now)
 
 
 def hold(connection: Connection, study_id: int, revision: int, reason: str, now: float) -> None:

@@ -1,0 +1,1 @@
+"""How fast instances are sent by C-STORE, beside other senders; run as `python -m bench.send`."""
