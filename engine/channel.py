@@ -19,6 +19,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from engine.bearer import SCOPES, Grant, TokenRefused, TokenVerifier
+from engine.client_register import (
+    ClientRefused,
+    ClientRefusedReason,
+    ClientRegister,
+    RegisteredClient,
+    SecretIssued,
+)
 from engine.commitment_desk import CommitmentDesk
 from engine.delivery_model import (
     ActionPlan,
@@ -137,6 +144,9 @@ __all__ = [
     "Candidate",
     "Care",
     "Cautious",
+    "ClientRefused",
+    "ClientRefusedReason",
+    "ClientRegister",
     "CommitmentDesk",
     "CommitmentReport",
     "CommitmentRequest",
@@ -203,6 +213,7 @@ __all__ = [
     "ProcessorContext",
     "ProcessorType",
     "Rate",
+    "RegisteredClient",
     "ReplayQuery",
     "ResultShelf",
     "Retires",
@@ -210,6 +221,7 @@ __all__ = [
     "Role",
     "RouteRow",
     "Secret",
+    "SecretIssued",
     "Sender",
     "SenderType",
     "Session",

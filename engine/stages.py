@@ -32,6 +32,7 @@ from engine.fitting import Fitter, Fitting
 from engine.in_flight import InFlight
 from engine.intake import DurableIntake
 from engine.oauth.key_store import key_store
+from engine.oauth.managed_clients import ManagedClients
 from engine.oauth.server import AuthorizationServer
 from engine.oauth.verifier import Verifier
 from engine.oauth_section import issuer_of
@@ -92,7 +93,15 @@ class Stages:
         max_instance, premises = ground.settings.max_instance, _premises(ground)
         shelf = ResultFiles(database, clock, data, installed_exports(), installed_batch_exports())
         self.ways = WaysIn(
-            self.intake, self.directory, max_instance, in_flight, tokens, premises, shelf, data
+            self.intake,
+            self.directory,
+            max_instance,
+            in_flight,
+            tokens,
+            premises,
+            shelf,
+            data,
+            clients=ManagedClients(database, clock, self.directory.knows),
         )
         self._fitter = Fitter(self.ways, data, links)
         self.fitting = self._fitter.build(table)

@@ -14,6 +14,7 @@ from socket import socket
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from engine.bearer import NoTokens, TokenVerifier
+from engine.client_register import ClientRegister
 from engine.commitment_desk import CommitmentDesk
 from engine.in_flight import InFlight
 from engine.listening_sockets import bound
@@ -198,6 +199,8 @@ class InboundContext:
     """The data folder: a channel that keeps files has a folder of its type's name there."""
     results: ResultShelf = field(default_factory=EmptyShelf)
     """Where the files of results are, for a channel that hands them out."""
+    clients: ClientRegister | None = None
+    """Who manages clients of the API, for a channel that does; None where no engine runs behind it."""
     people: PeopleDesk | None = None
     """Who signs people in, for a channel that serves them; None where no engine runs behind the channel."""
     operations: OperationsDesk | None = None

@@ -21,6 +21,7 @@ from starlette.routing import BaseRoute
 
 from engine.bearer import NoTokens
 from engine.channel import (
+    ClientRegister,
     Inbound,
     InboundContext,
     InboundType,
@@ -75,9 +76,11 @@ class WaysIn:
         premises: Premises | None = None,
         results: ResultShelf | None = None,
         data: Path | None = None,
+        clients: ClientRegister | None = None,
     ) -> None:
         """
         Args:
+            clients: who manages clients of the API.
             data: the data folder, where channels keep files; the current one when absent.
             premises: where worker processes work, if there are any.
         """
@@ -89,6 +92,7 @@ class WaysIn:
         self._results = results or EmptyShelf()
         self._premises = premises
         self._data = data or Path()
+        self._clients = clients
         self._sockets = ListeningSockets()
         self._ways: Mapping[str, Way] = {}
         self._leaving: dict[asyncio.Task[None], Way] = {}
@@ -111,6 +115,7 @@ class WaysIn:
             tokens=self._tokens,
             data=self._data,
             results=self._results,
+            clients=self._clients,
         )
         if declared.type.processes and self._premises is not None:
             return Way(declared, Crew(declared.type, declared.settings, lent, self._premises), [])

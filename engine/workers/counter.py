@@ -57,6 +57,7 @@ class Counter:
             "abandoned": self._abandoned,
             "identify": self._identify,
             "site": sites.get,
+            "sites": sites.every,
             "desk": self._desk,
             "bind": self._hand_over,
             "left": self._left,

@@ -8,7 +8,7 @@ land and which attributes are to be recorded.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from typing import Any, cast
 
@@ -80,6 +80,11 @@ class RemoteSites(SiteDirectory):
         """The site with this key; KeyError when there is none."""
         site: Site = self._link.call("site", key).result()
         return site
+
+    def every(self) -> Sequence[Site]:
+        """All sites of the table, in its order."""
+        sites: Sequence[Site] = self._link.call("sites").result()
+        return sites
 
 
 class RemoteDesk:

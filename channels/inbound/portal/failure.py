@@ -8,8 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from engine.channel import SignInRefused, SignInRefusedReason
-from engine.errors import Busy, OrderRefused, OrderRefusedReason, PonsError
+from engine.channel import (
+    ClientRefused,
+    ClientRefusedReason,
+    OperationRefused,
+    OperationRefusedReason,
+    SignInRefused,
+    SignInRefusedReason,
+)
+from engine.errors import Busy, DatabaseUnavailable, OrderRefused, OrderRefusedReason, PonsError
 
 TITLES: Mapping[int, str] = {
     400: "That request makes no sense",
@@ -47,6 +54,18 @@ _SIGN_IN: Mapping[SignInRefusedReason, int] = {
     SignInRefusedReason.NOT_FOUND: 404,
     SignInRefusedReason.FORBIDDEN: 403,
 }
+_CLIENT: Mapping[ClientRefusedReason, int] = {
+    ClientRefusedReason.NOT_FOUND: 404,
+    ClientRefusedReason.INVALID: 422,
+    ClientRefusedReason.CONFLICT: 409,
+    ClientRefusedReason.FORBIDDEN: 403,
+}
+_OPERATION: Mapping[OperationRefusedReason, int] = {
+    OperationRefusedReason.NOT_FOUND: 404,
+    OperationRefusedReason.INVALID: 422,
+    OperationRefusedReason.CHANGED: 409,
+    OperationRefusedReason.REFUSED: 409,
+}
 
 
 class PageRaised(Exception):
@@ -67,9 +86,9 @@ class PageRaised(Exception):
         return TITLES.get(self.status, TITLES[500])
 
 
-def status_of(refused: SignInRefused) -> int:
+def status_of(refused: SignInRefused | ClientRefused) -> int:
     """The status that answers it."""
-    return _SIGN_IN[refused.reason]
+    return _CLIENT[refused.reason] if isinstance(refused, ClientRefused) else _SIGN_IN[refused.reason]
 
 
 def raised_by(error: PonsError) -> PageRaised | None:
@@ -79,6 +98,10 @@ def raised_by(error: PonsError) -> PageRaised | None:
         return PageRaised(status_of(error), str(error), wait)
     if isinstance(error, OrderRefused):
         return PageRaised(_ORDER[error.reason], str(error))
-    if isinstance(error, Busy):
+    if isinstance(error, ClientRefused):
+        return PageRaised(status_of(error), str(error))
+    if isinstance(error, OperationRefused):
+        return PageRaised(_OPERATION[error.reason], str(error))
+    if isinstance(error, Busy | DatabaseUnavailable):
         return PageRaised(507 if error.storage_full else 503, str(error), {"Retry-After": "5"})
     return None
