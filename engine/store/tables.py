@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from sqlalchemy import (
     JSON,
-    BigInteger,
     Boolean,
     Column,
     Float,
     ForeignKey,
     Index,
     Integer,
-    MetaData,
     String,
     Table,
     Text,
@@ -22,16 +20,9 @@ from sqlalchemy import (
     text,
 )
 
-Serial = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only an INTEGER, of any size
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(column_0_label)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
+from engine.store import people_tables as people_tables  # tables of the same `metadata`
+from engine.store.metadata import Serial
+from engine.store.metadata import metadata as metadata
 
 studies = Table(
     "studies",

@@ -65,6 +65,8 @@ def rows_of(revision: str, data: Path) -> Rows:
         _since_the_sixth(rows)
     if revision >= "0005":
         _since_the_fifth(rows)
+    if revision >= "0007":
+        _since_the_seventh(rows)
     return rows
 
 
@@ -306,3 +308,26 @@ def _since_the_sixth(rows: Rows) -> None:
         {"token_id": "22222222-2222-4222-8222-222222222222", "client_id": "stm-his", "revoked_at": BEGAN,
          "until": BEGAN + 3600}
     ]  # fmt: skip
+
+
+def _since_the_seventh(rows: Rows) -> None:
+    """Somebody who is signed in, somebody who is invited, and what was tried."""
+    rows["people"] = [
+        {"person_id": f"{number:036d}", "username": name, "display_name": name, "memberships": [],
+         "password_hash": hashed, "second_factor": secret, "last_step": 56666666, "identity_issuer": "",
+         "created_at": BEGAN, "created_by": "root (uid 0)"}
+        for number, name, hashed, secret in ((1, "ana", "$argon2id$", "enciphered"), (2, "ben", "", ""))
+    ]  # fmt: skip
+    ana, ben = (row["person_id"] for row in rows["people"])
+    rows["person_sessions"] = [
+        {"session_id": "s" * 36, "token_hash": "a" * 64, "person_id": ana, "stage": "open", "csrf_token": "c",
+         "remote_address": "192.0.2.7", "signed_in_at": BEGAN, "expires_at": BEGAN + 3600, "enrolling": ""}
+    ]  # fmt: skip
+    rows["recovery_codes"] = [{"person_id": ana, "code_hash": "b" * 64}]
+    rows["invitations"] = [{"token_hash": "d" * 64, "person_id": ben, "until": BEGAN + 72 * 3600}]
+    rows["sign_in_tries"] = [
+        {"kind": "person", "key": ana, "failures": [BEGAN], "locks": 0, "locked_at": 0.0, "locked_until": 0.0,
+         "until": BEGAN + 900}
+    ]  # fmt: skip
+    rows["sign_in_places"] = [{"person_id": ana, "network": "192.0.2.7", "until": BEGAN + 30 * 86400}]
+    rows["outside_states"] = [{"state_hash": "e" * 64, "until": BEGAN + 600}]
