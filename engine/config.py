@@ -138,5 +138,6 @@ def _table(path: Path, reading: Reading, tests: tuple[TableTest, ...]) -> Table:
         routes=tuple(reading.routes[index] for index in sorted(reading.routes)),
         tests=tests,
         oauth=reading.oauth,
+        people=reading.people,
         orders=reading.orders,
     )

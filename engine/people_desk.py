@@ -27,7 +27,7 @@ class Invitation:
     """The one-time secret by which somebody chooses his password; part of an address below the portal."""
 
     person: Person
-    token: str
+    token: str  # empty where he signs in with an outside identity provider
     until: float
 
 
@@ -103,9 +103,19 @@ class PeopleDesk(Protocol):
         ...
 
     async def invite(
-        self, username: str, display_name: str, memberships: Sequence[Membership], *, actor: Session
+        self,
+        username: str,
+        display_name: str,
+        memberships: Sequence[Membership],
+        *,
+        actor: Session,
+        identity: str = "",
     ) -> Invitation:
         """A new person, or a new invitation for one who has not accepted yet.
+
+        Args:
+            identity: how the outside identity provider names him, by `sub` or the claim that the table says;
+                he signs in there, has no password, and his invitation's token is empty.
 
         Raises:
             SignInRefused: CONFLICT, INVALID, FORBIDDEN (a role or site that is not the actor's to give).

@@ -20,7 +20,7 @@ from engine.table import Table
 
 NAMED = ("sites", "inbound", "processors", "outbound")
 """Sections of names; their order means nothing."""
-ALONE = ("engine", "assembly", "retention", "tunnel", "orders", "oauth")
+ALONE = ("engine", "assembly", "retention", "tunnel", "orders", "oauth", "people")
 """Sections that are one block."""
 LISTED = ("routes", "tests")
 """Sections in order, each entry with its name."""
@@ -84,6 +84,8 @@ def needs_restart(before: Table, after: Table) -> list[str]:
         found.append("tunnel")
     if before.oauth != after.oauth:
         found.append("oauth")
+    if before.people != after.people:
+        found.append("people")
     return found
 
 

@@ -25,6 +25,7 @@ from engine.grammar import MatchReader
 from engine.model import Issuer, Site
 from engine.oauth_section import OAuthSettings
 from engine.orders_section import OrdersSettings
+from engine.people_section import PeopleSettings
 from engine.predicate import AnyOf, Predicate
 from engine.route import ANYTHING, Route, Sending
 from engine.route_sections import RouteSettings
@@ -47,6 +48,8 @@ from engine.when_grammar import WhenReader
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T", InboundType, OutboundType, ProcessorType)
 
+_ALONE = ("engine", "defaults", "assembly", "retention", "tunnel", "orders", "oauth", "people")
+
 UNREADABLE = AnyOf("", ())
 """Stands for a `match:` with errors: nothing further is known of what it takes."""
 
@@ -63,6 +66,7 @@ class Reading:
     tunnel: TunnelSettings | None = None
     orders: OrdersSettings = field(default_factory=OrdersSettings)
     oauth: OAuthSettings = field(default_factory=OAuthSettings)
+    people: PeopleSettings = field(default_factory=PeopleSettings)
     sites: dict[str, Site] = field(default_factory=dict)
     inbound: dict[str, Declared[InboundType]] = field(default_factory=dict)
     processors: dict[str, Declared[ProcessorType]] = field(default_factory=dict)
@@ -139,6 +143,8 @@ def read_sections(document: Document, catalog: Catalog) -> Reading:
     reading.orders = orders or reading.orders
     oauth = reading.block(OAuthSettings, _mapping(data.get("oauth")), ("oauth",))
     reading.oauth = anchored(oauth, base) if oauth else reading.oauth
+    people = reading.block(PeopleSettings, _mapping(data.get("people")), ("people",))
+    reading.people = anchored(people, base) if people else reading.people
     for name, block in _named(reading, "sites"):
         settings = reading.block(SiteSettings, block, ("sites", name))
         if settings is not None:
@@ -180,11 +186,7 @@ def _read_outline(reading: Reading, data: dict[str, Any]) -> None:
             reading.complain_of_key((section,), message, "unknown-section")
         elif section in SEQUENCES and value is not None and not isinstance(value, list):
             reading.complain((section,), "must be a list", "wrong-kind")
-        elif (
-            section in ("engine", "defaults", "assembly", "retention", "tunnel", "orders", "oauth", *MAPPINGS)
-            and value is not None
-            and not isinstance(value, dict)
-        ):
+        elif section in (*_ALONE, *MAPPINGS) and value is not None and not isinstance(value, dict):
             reading.complain((section,), "must be a mapping", "wrong-kind")
     if "version" not in data:
         reading.complain((), "missing key 'version'; this grammar is version: 1", "bad-version")

@@ -28,6 +28,7 @@ from sqlalchemy.exc import ArgumentError
 from engine.finding import did_you_mean
 from engine.oauth_section import OAuthSettings
 from engine.orders_section import OrdersSettings
+from engine.people_section import PeopleSettings
 from engine.route_sections import RouteSettings, Words
 from engine.settings import AETitle, Duration, HostPort, Port, Secret, Settings, Size
 from wg.block import Block
@@ -364,6 +365,8 @@ class TableSettings(Settings):
     """How long a study that is given again replaces the earlier order."""
     oauth: OAuthSettings = OAuthSettings()
     """Access tokens for programs; clients are made by `pons client`."""
+    people: PeopleSettings = PeopleSettings()
+    """How people sign in; they are invited by `pons user`."""
     sites: dict[Annotated[str, Field(pattern=NAME)], SiteSettings] = Field(
         default_factory=dict, examples=[{"st-marys": {"name": "St. Mary's", "tunnel": "10.90.7.2"}}]
     )

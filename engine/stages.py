@@ -36,6 +36,10 @@ from engine.oauth.managed_clients import ManagedClients
 from engine.oauth.server import AuthorizationServer
 from engine.oauth.verifier import Verifier
 from engine.oauth_section import issuer_of
+from engine.people.desk import Desk
+from engine.people.key import people_key
+from engine.people.office import Office
+from engine.people_desk import PeopleDesk
 from engine.processing import Processing
 from engine.result_files import ResultFiles
 from engine.retention import Retention
@@ -102,6 +106,7 @@ class Stages:
             shelf,
             data,
             clients=ManagedClients(database, clock, self.directory.knows),
+            people=_people(ground, table, self.intake, self.directory),
         )
         self._fitter = Fitter(self.ways, data, links)
         self.fitting = self._fitter.build(table)
@@ -202,3 +207,10 @@ def _oauth(
         issuer, settings.token_life, keys, database, clock, intake.strangers, directory.knows
     )
     return Verifier(issuer, keys, database, clock, directory.knows), server.routes()
+
+
+def _people(ground: Ground, table: Table, intake: DurableIntake, directory: Directory) -> PeopleDesk:
+    """Where people sign in and are managed."""
+    key = people_key(table.people, ground.data)  # one that cannot be used keeps the engine from starting
+    office = Office(table.people, ground.database, ground.clock, key, intake.strangers, directory.knows)
+    return Desk(office)

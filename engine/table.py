@@ -13,6 +13,7 @@ from engine.model import Report, ResultStatus, Site, Study
 from engine.oauth_section import OAuthSettings
 from engine.order_names import IDENTIFYING
 from engine.orders_section import OrdersSettings
+from engine.people_section import PeopleSettings
 from engine.predicate import Attribute
 from engine.route import Route, RouteIndex
 from engine.sections import Assembly, EngineSettings, Retention, TunnelSettings
@@ -93,6 +94,7 @@ class Table:
     routes: tuple[Route, ...]
     tests: tuple[TableTest, ...]
     oauth: OAuthSettings = field(default_factory=OAuthSettings)
+    people: PeopleSettings = field(default_factory=PeopleSettings)
     orders: OrdersSettings = field(default_factory=OrdersSettings)
 
     @cached_property

@@ -29,12 +29,14 @@ from engine.channel import (
     Intake,
     Measures,
     Mounted,
+    OperationsDesk,
     Retires,
     SiteDirectory,
     TokenVerifier,
 )
 from engine.errors import ConfigurationError
 from engine.listening_sockets import ListeningSockets
+from engine.people_desk import PeopleDesk
 from engine.result_shelf import EmptyShelf, ResultShelf
 from engine.table import Declared
 from engine.workers.assignment import Premises
@@ -77,11 +79,15 @@ class WaysIn:
         results: ResultShelf | None = None,
         data: Path | None = None,
         clients: ClientRegister | None = None,
+        operations: OperationsDesk | None = None,
+        people: PeopleDesk | None = None,
     ) -> None:
         """
         Args:
             clients: who manages clients of the API.
             data: the data folder, where channels keep files; the current one when absent.
+            operations: where those ask who look after the engine.
+            people: where people sign in.
             premises: where worker processes work, if there are any.
         """
         self._intake = intake
@@ -91,8 +97,10 @@ class WaysIn:
         self._tokens = tokens or NoTokens()
         self._results = results or EmptyShelf()
         self._premises = premises
+        self._operations = operations
         self._data = data or Path()
         self._clients = clients
+        self._people = people
         self._sockets = ListeningSockets()
         self._ways: Mapping[str, Way] = {}
         self._leaving: dict[asyncio.Task[None], Way] = {}
@@ -115,7 +123,9 @@ class WaysIn:
             tokens=self._tokens,
             data=self._data,
             results=self._results,
+            operations=self._operations,
             clients=self._clients,
+            people=self._people,
         )
         if declared.type.processes and self._premises is not None:
             return Way(declared, Crew(declared.type, declared.settings, lent, self._premises), [])

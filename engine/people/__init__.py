@@ -1,1 +1,1 @@
-"""People who sign in to the portal: passwords, second factors, sessions, invitations, their management."""
+"""People who sign in, by password and one-time code or from outside, and how they are managed."""
