@@ -6,7 +6,7 @@ Enter: a path or a Study Instance UID, and a table. Leave: studies to decide, or
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -112,15 +112,27 @@ def recorded_decisions(
         raise PonsError(f"{shown(study_instance_uid)} is no path, and {url.database} holds no studies yet")
     database = open_database(url)
     try:
-        return database.read_now(lambda c: _recorded(c, table, study_instance_uid, revision, now))
+        return database.read_now(lambda c: recorded(c, table, study_instance_uid, revision=revision, now=now))
     finally:
         database.close()
 
 
-def _recorded(
-    connection: Connection, table: Table, uid: str, revision: int | None, now: bool
+def recorded(
+    connection: Connection,
+    table: Table,
+    uid: str,
+    *,
+    revision: int | None = None,
+    now: bool = False,
+    sites: Collection[str] | None = None,
 ) -> list[Recorded]:
+    """`recorded_decisions` on a database that is open.
+
+    Args:
+        sites: of studies that these sent; None for every site.
+    """
     rows = look.list_studies(connection, site=None, uid=uid, limit=100)
+    rows = [row for row in rows if sites is None or row.site in sites]
     if not rows:
         raise PonsError(f"no study {shown(uid)}; `pons studies` lists what there is")
     found, known = [], set()

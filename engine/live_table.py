@@ -80,6 +80,11 @@ class LiveTable:
         self._started_at = clock.now()
         self._beat_at = 0.0
 
+    @property
+    def file(self) -> Path:
+        """The table that the engine was given."""
+        return self._file
+
     def reload(self) -> None:
         """Read the file again, soon; what is wrong with it is logged and changes nothing."""
         self._told_to_reload.set()

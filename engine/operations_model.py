@@ -58,7 +58,8 @@ class Attention:
 
     care: Care
     text: str  # a sentence, without the name of what it is about
-    name: str = ""  # key of the site or destination
+    name: str = ""  # key of the site or destination that it is about
+    site: str = ""  # whose affair it is; empty where it is everybody's
     urgent: bool = False  # something is refused, lost to its reader, or will be
 
 

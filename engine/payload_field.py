@@ -61,7 +61,7 @@ def _in_hl7(message: bytes, name: str) -> Iterator[str]:
     match = _FIELD.fullmatch(name)
     if match is None:
         raise PonsError(f"{name!r} is no HL7 field; write it as PID-5.1 or OBX[2]-5")
-    text = message.decode(_encoding(message), "replace").strip("\x0b\x1c\r")
+    text = message.decode(encoding_of(message), "replace").strip("\x0b\x1c\r")
     separators = text[3:8]  # MSH-1 and MSH-2: field, component, repetition, escape, subcomponent
     segments = [one for one in text.split("\r") if one.startswith(match["segment"])]
     if match["nth"]:
@@ -111,7 +111,7 @@ def _unescaped(sequence: str, separators: str) -> str:
     return "\n" if sequence == ".br" else f"\\{sequence}\\"
 
 
-def _encoding(message: bytes) -> str:
+def encoding_of(message: bytes) -> str:
     """What MSH-18 says (HL7 table 0211)."""
     header = message.partition(b"\r")[0].split(b"|")
     named = header[17].split(b"~")[0].decode("ascii", "replace") if len(header) > 17 else ""

@@ -22,7 +22,11 @@ from engine.store.replay import Selection
 from engine.table import Table
 from engine.take_up import study_step, take_up
 
-__all__ = ["Plan", "Selection", "Stage", "Step", "plan", "replay"]
+__all__ = ["NotAsExpected", "Plan", "Selection", "Stage", "Step", "plan", "replay"]
+
+
+class NotAsExpected(PonsError):
+    """Something happened between the plan that a person saw and his word to carry it out."""
 
 
 def plan(
@@ -57,15 +61,18 @@ def replay(
     reason: str,
     to: str | None = None,
     limit: int | None = None,
+    expect: int | None = None,
 ) -> Plan:
     """Carry a replay out, inside the caller's transaction, and say what was done.
 
     Args:
         actor: who does it, for the audit trail.
         limit: refuse to do it to more than these.
+        expect: refuse to do it to any other number: it is what a person was shown and has agreed to.
 
     Raises:
         PonsError: as `plan`, or there are more than ``limit``; nothing is changed then.
+        NotAsExpected: there are others than ``expect``; nothing is changed then.
     """
     if stage is Stage.DELIVER:
         rows = queries.selected_deliveries(connection, wanted)
@@ -78,6 +85,8 @@ def replay(
     count = len(planned.going)
     if limit is not None and count > limit:
         raise PonsError(f"{count} would be replayed, more than {limit}; narrow the selection, or add --force")
+    if expect is not None and count != expect:
+        raise NotAsExpected(f"{count} would be replayed by now, not {expect}; look again, then do it")
     if not count:
         return planned
     if stage is Stage.DELIVER and to is None:

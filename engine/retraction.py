@@ -24,8 +24,6 @@ from engine.errors import PonsError
 from engine.model import Result, ResultStatus, Study
 from engine.store import deliveries, studies, work
 
-LONGEST_REASON = 500  # characters
-
 Destinations = Mapping[str, Declared[OutboundType]]
 
 
@@ -146,14 +144,6 @@ def retract(
         },
     )
     return planned
-
-
-def checked_reason(reason: str) -> str:
-    """The reason as it is kept: one line of printable text; PonsError when it is none."""
-    words = " ".join(reason.split())
-    if not words or len(words) > LONGEST_REASON or not words.isprintable():
-        raise PonsError(f"the reason must be one line of 1 to {LONGEST_REASON} printable characters")
-    return words
 
 
 def _retracted(standing: Result, latest: Any, reason: str, now: float) -> Result:

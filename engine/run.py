@@ -120,7 +120,17 @@ async def _assembled(
     watch = DatabaseWatch(database)
     await take_over(database, spool, clock, table, alone=place.alone)
     place.started()
-    ground = Ground(database, clock, spool, data, node, settings, lambda: watch.available)
+    ground = Ground(
+        database,
+        clock,
+        spool,
+        data,
+        node,
+        settings,
+        available=lambda: watch.available,
+        file=live.file,
+        troubles=lambda: disk.reasons + watch.reasons,
+    )
     stages = Stages(ground, table, retention, on_taken=lambda: web.show(shown()))
     tunnels = _tunnel_watch(table, database, clock)
 

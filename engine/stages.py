@@ -8,7 +8,7 @@ between two steps of the event loop, so that no decision is ever by two. What is
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,11 +36,13 @@ from engine.oauth.managed_clients import ManagedClients
 from engine.oauth.server import AuthorizationServer
 from engine.oauth.verifier import Verifier
 from engine.oauth_section import issuer_of
+from engine.operations.desk import Operations
 from engine.people.desk import Desk
 from engine.people.key import people_key
 from engine.people.office import Office
 from engine.people_desk import PeopleDesk
 from engine.processing import Processing
+from engine.proposal import Place
 from engine.result_files import ResultFiles
 from engine.retention import Retention
 from engine.sections import EngineSettings
@@ -62,6 +64,8 @@ class Ground:
     node: str
     settings: EngineSettings
     available: Callable[[], bool]  # whether the database answers; from any thread
+    file: Path  # the table that the engine was given
+    troubles: Callable[[], Sequence[str]]  # what keeps it from taking studies, in words
 
 
 class Stages:
@@ -96,6 +100,14 @@ class Stages:
         in_flight = InFlight(ground.settings.max_bytes_in_flight)
         max_instance, premises = ground.settings.max_instance, _premises(ground)
         shelf = ResultFiles(database, clock, data, installed_exports(), installed_batch_exports())
+        operations = Operations(
+            database,
+            clock,
+            data,
+            lambda: self.table,
+            Place(ground.file, table.base, table.engine),
+            ground.troubles,
+        )
         self.ways = WaysIn(
             self.intake,
             self.directory,
@@ -107,6 +119,7 @@ class Stages:
             data,
             clients=ManagedClients(database, clock, self.directory.knows),
             people=_people(ground, table, self.intake, self.directory),
+            operations=operations,
         )
         self._fitter = Fitter(self.ways, data, links)
         self.fitting = self._fitter.build(table)

@@ -21,7 +21,7 @@ from engine.commands.plan import RunningTable, Studies, show, standing_at
 from engine.errors import PonsError
 from engine.plan_story import as_data
 from engine.proposal import Place, Proposal, database_of, kept, propose
-from engine.retraction import checked_reason
+from engine.reason import checked_reason
 from engine.settings import parse_duration
 from engine.store.database import Database
 from engine.table_change import APPLIED, ROLLED_BACK, Applied, Order, carry_out, version_before

@@ -27,7 +27,7 @@ from engine.oauth.client_desk import client_of
 from engine.oauth.client_keys import LARGEST, read_key_set
 from engine.oauth.key_store import FILE, key_store, rotate
 from engine.proposal import time_of
-from engine.retraction import checked_reason
+from engine.reason import checked_reason
 from engine.settings import parse_duration
 from engine.store import clients
 from engine.store.database import Database, locate, open_database
@@ -258,19 +258,7 @@ def _tell(client: str, secret: str) -> None:
         typer.echo("the secret is not kept here and not shown again")
 
 
-@contextmanager
-def _opened(table: Table) -> Iterator[Database]:
-    """The table's database, made where the engine has not run yet: clients may come before it."""
-    make_private_folder(table.engine.data)
-    database = open_database(locate(table.engine))
-    try:
-        migrate(database.engine)
-        yield database
-    finally:
-        database.close()
-
-
 def _write(table: Table, work: Callable[[Connection, float], None]) -> None:
-    with _opened(table) as database:
+    with founded(table) as database:
         now = time_of(database)  # of the engines' clock
         database.write_now(lambda c: work(c, now))

@@ -29,7 +29,7 @@ from engine.commands.desk import (
 )
 from engine.config import load
 from engine.dead_letter import dead_letters, discard
-from engine.retraction import checked_reason
+from engine.reason import checked_reason
 from engine.store import deliveries
 from engine.store.replay import Selection, selected_deliveries
 

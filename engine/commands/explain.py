@@ -13,7 +13,8 @@ from engine.commands import colour
 from engine.commands.desk import AsJson, ExistingTable
 from engine.config import load
 from engine.explain import Assumed, WronglyAssumed, read_studies, recorded_decisions
-from engine.explanation import Destination, Explanation, RouteExplained, explanation
+from engine.explanation import Explanation, RouteExplained, explanation
+from engine.explanation_story import changes, consequences, decides_the_same, in_words
 from engine.finding import did_you_mean, shown
 from engine.route import decide, decide_in_full
 from engine.table import Table
@@ -161,31 +162,14 @@ def _tell_destinations(one: Explanation) -> None:
     for outcome in one.outcomes:
         for destination in outcome.deliver if outcome.hit and not outcome.shadow else ():
             if destination.to not in seen:
-                typer.echo(f"  deliver to {_in_words(destination, outcome)}")
+                typer.echo(f"  deliver to {in_words(destination, outcome)}")
             seen.add(destination.to)
 
 
-def _in_words(destination: Destination, outcome: RouteExplained) -> str:
-    parts = [destination.to, destination.type, destination.where]
-    if destination.after:
-        parts.append(f"after {', '.join(destination.after)}")
-    if destination.when_in_words:
-        parts.append(f"when {destination.when_in_words}")
-    if outcome.schedule and destination.carries == "study":
-        parts.append(f"not before {' or '.join(outcome.schedule)}")
-    if destination.transform:
-        parts.append(f"edited: {'; '.join(destination.transform)}")
-    return "  ".join(part for part in parts if part)
-
-
 def _tell_changes(then: Explanation, again: Explanation) -> None:
-    was, now = ({one.route: one for one in each.outcomes if one.hit} for each in (then, again))
-    for name in was.keys() - now.keys():
-        now_says = next((one.why for one in again.outcomes if one.route == name), "the route is gone")
-        typer.echo(colour.notable(f"  no longer fires: {name}: {now_says}"))
-    for name in now.keys() - was.keys():
-        typer.echo(colour.notable(f"  fires now: {name}: {now[name].why}"))
-    if was.keys() == now.keys() and then.destinations == again.destinations:
+    for words in changes(then, again):
+        typer.echo(colour.notable(f"  {words}"))
+    if decides_the_same(then, again):
         typer.echo("  the table as it stands decides the same")
 
 
@@ -208,20 +192,5 @@ def _tell_route(told: Explanation, name: str) -> None:
         else:
             typer.echo(f"    wanted  {outcome.failed.wanted}  {colour.quiet(outcome.failed.position)}")
             typer.echo(f"    found   {colour.bad(outcome.failed.found)}")
-        for line in _consequences(outcome):
+        for line in consequences(outcome):
             typer.echo(f"    {line}")
-
-
-def _consequences(outcome: RouteExplained) -> list[str]:
-    lines = []
-    if outcome.process:
-        hours = f" not before {' or '.join(outcome.schedule)}" if outcome.schedule else ""
-        lines.append(f"process {outcome.process} with {len(outcome.series)} series{hours}:")
-        lines.extend(f"  {uid}" for uid in outcome.series)
-    if outcome.transform:
-        lines.append(f"edit copies: {'; '.join(outcome.transform)}")
-    verb = "would deliver" if outcome.shadow else "deliver"
-    lines.extend(f"{verb} to {_in_words(one, outcome)}" for one in outcome.deliver)
-    if outcome.hold:
-        lines.append(f"hold: {outcome.hold}")
-    return lines

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from engine.plan_story import change_as_data
 from engine.proposal import database_of, place_of
 from engine.store import table_versions
 from engine.store.table_versions import ActiveTable
-from engine.table_change import the_version
+from engine.table_history import difference_in_lines, kept_version
 
 T = TypeVar("T")
 
@@ -50,7 +49,7 @@ def show_version(
     as_json: AsJson = False,
 ) -> None:
     """The files of a version, or the text of one of them."""
-    named, main, files = _read(table, lambda c: _files(c, version))
+    named, main, files = _read(table, lambda c: kept_version(c, version))
     if file is not None:
         if file not in files:
             raise PonsError(f"{named} has no file {file}; it has {', '.join(files)}")
@@ -68,23 +67,9 @@ def diff_versions(
     table: TablePath = Path("routes.yaml"),
 ) -> None:
     """The difference of two versions, line by line."""
-    before, after = _read(table, lambda c: (_files(c, old), _files(c, new)))
-    included = ({*before[2]} - {before[1]}) | ({*after[2]} - {after[1]})
-    for was, now in [(before[1], after[1]), *((name, name) for name in sorted(included))]:
-        sides = (before[2].get(was, "").splitlines(), after[2].get(now, "").splitlines())
-        for line in difflib.unified_diff(*sides, f"{was} {before[0]}", f"{now} {after[0]}", lineterm=""):
-            typer.echo(line)
-
-
-def _files(connection: Connection, version: str | None) -> tuple[str, str, dict[str, str]]:
-    if version is None:
-        running = table_versions.active(connection)
-        if running is None:
-            raise PonsError("no table has run here yet")
-        found = running.version
-    else:
-        found = the_version(connection, version)
-    return found, *table_versions.files_of(connection, found)
+    before, after = _read(table, lambda c: (kept_version(c, old), kept_version(c, new)))
+    for line in difference_in_lines(before, after):
+        typer.echo(line)
 
 
 def _read(table: Path, work: Callable[[Connection], T]) -> T:

@@ -23,9 +23,9 @@ from engine.commands.desk import (
     write,
 )
 from engine.config import load
+from engine.reason import checked_reason
 from engine.release import plan, release
 from engine.replay import Stage
-from engine.retraction import checked_reason
 from engine.store import holds
 
 

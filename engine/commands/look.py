@@ -14,12 +14,11 @@ from sqlalchemy import Connection
 
 from engine.clock import SteadyClock, at
 from engine.commands.desk import AsJson, Limit, TablePath, opened, read, show
-from engine.commands.destinations import closed_at
 from engine.config import load
 from engine.errors import PonsError
-from engine.outlook import moment, of_delivery
+from engine.operations.deliveries import Reasoned, reasoned
+from engine.outlook import moment
 from engine.store import look
-from engine.store.destinations import Standing, all_standings, waits_for_the_dead
 from engine.story import tell
 
 
@@ -71,19 +70,9 @@ def deliveries(
     """Deliveries, the latest first; of each that has not gone out, why and when it is tried next."""
     loaded, now = load(table, surroundings=False), SteadyClock().now()
 
-    def work(connection: Connection) -> list[tuple[Any, str, float | None]]:
+    def work(connection: Connection) -> list[Reasoned]:
         found = look.list_deliveries(connection, destination=destination, state=state, uid=study, limit=limit)
-        standings = all_standings(connection)
-        blockers: dict[int, list[tuple[str, str]]] = {}
-        for study_id in {row.study_id for row in found if row.state == "waiting"}:
-            for one in waits_for_the_dead(connection, study_id):
-                blockers.setdefault(one.seq, []).append((one.blocker, one.state))
-        told = []
-        for row in found:
-            closed = closed_at(loaded, row.destination, now)
-            standing = standings.get(row.destination, Standing())
-            told.append((row, *of_delivery(row, standing, closed, blockers.get(row.seq, ()), now)))
-        return told
+        return reasoned(connection, found, loaded, now)
 
     with opened(loaded) as database:
         rows = database.read_now(work)

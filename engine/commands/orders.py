@@ -18,7 +18,7 @@ from engine.order_changes import cancel
 from engine.order_model import MAX_PAGE, BatchReport, OrderQuery, OrderState, StudyOrder, Submitter
 from engine.order_view import batch_of, order_of
 from engine.orders import batch_report, cancelled_of, details
-from engine.retraction import checked_reason
+from engine.reason import checked_reason
 from engine.spool import write_durably
 from engine.store import batches, orders
 

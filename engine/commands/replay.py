@@ -15,8 +15,8 @@ import typer
 from engine.clock import SteadyClock
 from engine.commands.desk import AsJson, Since, TablePath, Yes, moment, read, show, who, write
 from engine.config import load
+from engine.reason import checked_reason
 from engine.replay import Plan, Selection, Stage, Step, plan, replay
-from engine.retraction import checked_reason
 from engine.store.replay import FAILED, HELD
 
 FIRST = 10  # of each kind are shown; --json has all

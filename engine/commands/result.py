@@ -22,7 +22,8 @@ from engine.commands.desk import AsJson, TablePath, opened, read, show, who, wri
 from engine.config import load
 from engine.errors import ConfigurationError, PonsError
 from engine.model import Code, Finding, Result
-from engine.retraction import Retraction, checked_reason, plan, retract
+from engine.reason import checked_reason
+from engine.retraction import Retraction, plan, retract
 from engine.spool import write_durably
 from engine.store import deliveries, look, work
 from engine.stored_result import stored_result

@@ -24,7 +24,7 @@ from engine.oauth.client import Client, checked_id, checked_scopes, hash_of, new
 from engine.oauth.client_desk import client_of
 from engine.oauth.client_keys import read_key_set
 from engine.person import Role, Session
-from engine.retraction import checked_reason
+from engine.reason import checked_reason
 from engine.store import clients
 from engine.store.database import Database
 

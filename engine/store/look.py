@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from engine.breaker import CLOSED
 from engine.store import destinations
@@ -62,9 +62,19 @@ def arrivals_of(connection: Connection, study_id: int) -> Sequence[Any]:
 
 
 def list_deliveries(
-    connection: Connection, *, destination: str | None, state: str | None, uid: str | None, limit: int
+    connection: Connection,
+    *,
+    destination: str | None = None,
+    state: str | None = None,
+    uid: str | None = None,
+    limit: int,
+    further: Sequence[ColumnElement[bool]] = (),
 ) -> Sequence[Any]:
-    """Deliveries, the latest first, with their study, when their lane is due, and the first queued in it."""
+    """Deliveries, the latest first, with their study, when their lane is due, and the first queued in it.
+
+    Args:
+        further: conditions on `deliveries` and `studies`.
+    """
     queued = deliveries.alias("queued")
     head = (
         select(func.min(queued.c.seq))
@@ -97,6 +107,7 @@ def list_deliveries(
         query = query.where(deliveries.c.state == state)
     if uid is not None:
         query = query.where(studies.c.study_instance_uid == uid)
+    query = query.where(*further)
     return connection.execute(query.order_by(deliveries.c.seq.desc()).limit(limit)).all()
 
 

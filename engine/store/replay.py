@@ -46,11 +46,12 @@ class Selection:
     since: float | None = None
     until: float | None = None
     ids: tuple[str, ...] = ()
+    sites: tuple[str, ...] = ()  # of any of these; the scope of who asks
 
     @property
     def empty(self) -> bool:
-        """Whether nothing was said: that would mean everything."""
-        return not self.facts
+        """Whether nothing was said: that would mean everything that he who asks may see."""
+        return not self.facts.keys() - {"sites"}
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -87,6 +88,8 @@ def selected_deliveries(connection: Connection, wanted: Selection) -> list[Row[A
         conditions.append(studies.c.study_instance_uid == wanted.study)
     if wanted.site is not None:
         conditions.append(studies.c.site == wanted.site)
+    if wanted.sites:
+        conditions.append(studies.c.site.in_(wanted.sites))
     if wanted.destination is not None:
         conditions.append(deliveries.c.destination == wanted.destination)
     if wanted.states:
@@ -159,6 +162,8 @@ def selected_studies(connection: Connection, wanted: Selection) -> list[Row[Any]
         conditions.append(studies.c.study_instance_uid == wanted.study)
     if wanted.site is not None:
         conditions.append(studies.c.site == wanted.site)
+    if wanted.sites:
+        conditions.append(studies.c.site.in_(wanted.sites))
     if wanted.since is not None:
         conditions.append(studies.c.last_at >= wanted.since)
     if wanted.until is not None:

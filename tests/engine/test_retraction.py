@@ -15,7 +15,8 @@ from sqlalchemy import Connection, select
 from engine.config import load
 from engine.errors import PonsError
 from engine.model import Algorithm, Order, Patient, Report, Result, ResultStatus, StudyReference
-from engine.retraction import checked_reason, plan, retract
+from engine.reason import checked_reason
+from engine.retraction import plan, retract
 from engine.store import lanes, work
 from engine.store.database import Database
 from engine.store.tables import audit_events, holds, results, studies
