@@ -17,7 +17,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncssh
-from asyncssh.kex import get_kex_algs
 from pydantic import Field
 
 from channels.inbound.places import Places
@@ -27,6 +26,7 @@ from channels.inbound.sftp_root import Root
 from channels.inbound.sftp_session import Desk
 from channels.inbound.sftp_taking import Pace, Taker
 from channels.inbound.sftp_uploads import Uploads
+from channels.transport.ssh_algorithms import ALGORITHMS
 from engine.channel import (
     Duration,
     HostPort,
@@ -43,23 +43,6 @@ from engine.errors import ConfigurationError
 logger = logging.getLogger("pons.sftp")
 
 THREADS = 8  # that read and write files for all sessions
-HYBRID = "mlkem768x25519-sha256"  # post-quantum, what OpenSSH 10 asks for; it needs a current cryptography
-ALGORITHMS = {  # what OpenSSH 7.4 and later take without options, the strongest first
-    "kex_algs": [
-        *([HYBRID] if HYBRID.encode() in get_kex_algs() else []),
-        *("curve25519-sha256", "curve25519-sha256@libssh.org"),
-        *("ecdh-sha2-nistp256", "ecdh-sha2-nistp384", "ecdh-sha2-nistp521"),
-        *("diffie-hellman-group16-sha512", "diffie-hellman-group14-sha256"),
-    ],
-    "encryption_algs": [
-        *("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com"),
-        *("aes128-ctr", "aes192-ctr", "aes256-ctr"),
-    ],
-    "mac_algs": [
-        *("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512"),
-    ],
-    "compression_algs": ["none"],
-}
 
 
 class SftpUser(Settings):
