@@ -28,15 +28,15 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from engine.audit import append_event
-from engine.catalog import Catalog
-from engine.channel import BatchExportType, ExportType, Link
+from engine.channel import ExportType, Link
 from engine.clock import Clock, at
 from engine.errors import ConfigurationError
+from engine.exported import exported
 from engine.model import Artefact, Result, ResultStatus
 from engine.spool import write_durably
 from engine.store import work
 from engine.store.database import Database
-from engine.stored_result import stored_result
+from engine.stored_result import stored_versions
 
 logger = logging.getLogger("pons.links")
 
@@ -92,18 +92,6 @@ def export_name(export: ExportType) -> str:
     return f"result{export.suffix}"
 
 
-def installed_exports() -> tuple[ExportType, ...]:
-    """Every file format of this environment, in the order of their names."""
-    catalog = Catalog()
-    return tuple(catalog.export(name) for name in catalog.names("export"))
-
-
-def installed_batch_exports() -> tuple[BatchExportType, ...]:
-    """Every format of a batch's report in this environment, in the order of their names."""
-    catalog = Catalog()
-    return tuple(catalog.batch_export(name) for name in catalog.names("batch_export"))
-
-
 class ArtefactDoor:
     """Opens what the links name."""
 
@@ -128,11 +116,11 @@ class ArtefactDoor:
         found = await self._database.read(lambda c: _result(c, result_id, self._data))
         if found is None:
             return _answer(404, "no such file")
-        result, retracted = found
+        versions, retracted = found
         if retracted:
             return _answer(410, "this result was retracted")
         try:
-            made = await asyncio.to_thread(self._file, result, name)
+            made = await asyncio.to_thread(self._file, versions, name)
         except (OSError, ValueError) as error:  # removed from the disk, or changed there
             logger.error(
                 "an artefact cannot be read",
@@ -157,12 +145,13 @@ class ArtefactDoor:
         genuine = hmac.compare_digest(shown.encode("utf-8", "replace"), expected.encode())
         return genuine and self._clock.now() < until
 
-    def _file(self, result: Result, name: str) -> tuple[bytes, str] | None:
-        for artefact in _filed(result):
+    def _file(self, versions: Sequence[Result], name: str) -> tuple[bytes, str] | None:
+        for artefact in _filed(versions[-1]):
             if artefact.name == name:
                 return artefact.read(), artefact.media_type
         export = self._exports.get(name)
-        return (export.export(result), export.media_type) if export else None
+        content = exported(export, versions) if export else None
+        return (content, export.media_type) if export and content is not None else None
 
     async def _record(self, request: Request, result_id: str, name: str) -> None:
         address = request.client.host if request.client else ""
@@ -186,8 +175,8 @@ def _filed(result: Result) -> list[Artefact]:
     return [one for one in result.report.artefacts if one.path is not None]
 
 
-def _result(connection: Connection, result_id: str, data: Path) -> tuple[Result, bool] | None:
-    """The stored result, and whether a later version of it was retracted."""
+def _result(connection: Connection, result_id: str, data: Path) -> tuple[tuple[Result, ...], bool] | None:
+    """The stored result after its earlier versions, and whether a later one was retracted."""
     row = work.result_row(connection, result_id)
     if row is None:
         return None
@@ -195,7 +184,8 @@ def _result(connection: Connection, result_id: str, data: Path) -> tuple[Result,
     retracted = (
         latest is not None and latest.result_id != result_id and latest.status == ResultStatus.RETRACTED.value
     )
-    return stored_result(row.document, data), retracted
+    rows = work.versions_of(connection, row.study_id, row.lineage)
+    return stored_versions(rows, row.revision, data), retracted
 
 
 def _answer(status: int, words: str) -> Response:

@@ -7,6 +7,7 @@ Leave: names at no cost, and types loaded when a table first mentions them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 from typing import Literal
 
@@ -101,3 +102,15 @@ class Catalog:
                 f"not an {_TYPES[kind].__name__}; its package is broken"
             )
         return found
+
+
+def installed_exports(names: Sequence[str] = ()) -> tuple[ExportType, ...]:
+    """The file formats of this environment with these names; where none is named all, in order."""
+    catalog = Catalog()
+    return tuple(catalog.export(name) for name in names or catalog.names("export"))
+
+
+def installed_batch_exports() -> tuple[BatchExportType, ...]:
+    """Every format of a batch's report in this environment, in the order of their names."""
+    catalog = Catalog()
+    return tuple(catalog.batch_export(name) for name in catalog.names("batch_export"))

@@ -16,7 +16,16 @@ from zoneinfo import ZoneInfo
 
 from starlette.routing import BaseRoute
 
-from engine.channel import HoldsKeys, Links, OutboundContext, OutboundType, Processor, ProcessorContext
+from engine.catalog import installed_exports
+from engine.channel import (
+    HoldsKeys,
+    Keeps,
+    Links,
+    OutboundContext,
+    OutboundType,
+    Processor,
+    ProcessorContext,
+)
 from engine.dispatch import Destination
 from engine.errors import ConfigurationError
 from engine.key_set import key_set_route
@@ -41,6 +50,14 @@ class Fitting:
             name: one.channel for name, one in self.destinations.items() if isinstance(one.channel, HoldsKeys)
         }
         return [*mounted, key_set_route(holders)]
+
+    def kept(self) -> dict[str, dict[str, float]]:
+        """The destinations of each site where results are kept for pulling, and for how many seconds."""
+        found: dict[str, dict[str, float]] = {}
+        for name, one in self.destinations.items():
+            if isinstance(one.channel, Keeps):
+                found.setdefault(one.declared.settings.site, {})[name] = one.channel.kept_for
+        return found
 
 
 class Fitter:
@@ -98,7 +115,9 @@ class Fitter:
             and before.table.sites[declared.settings.site] == site
         ):
             return before.destinations[name]
-        lent = OutboundContext(name, site, table.engine.ae_title, self._data / "payloads", self._links)
+        lent = OutboundContext(
+            name, site, table.engine.ae_title, self._data / "payloads", self._links, installed_exports
+        )
         return Destination(declared, declared.type.build(declared.settings, lent), ZoneInfo(site.timezone))
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
+from engine.catalog import installed_exports
 from engine.channel import Outbound, OutboundContext
 from engine.errors import PonsError
 from engine.given_files import write_instance, write_study
@@ -203,9 +204,10 @@ class Outgoing:
         work = self._folder / f"{destination}-work"
         work.mkdir(parents=True, exist_ok=True)
         try:
-            return declared.type.build(
-                declared.settings, OutboundContext(destination, site, self._table.engine.ae_title, work)
+            lent = OutboundContext(
+                destination, site, self._table.engine.ae_title, work, exports=installed_exports
             )
+            return declared.type.build(declared.settings, lent)
         except Exception as error:  # a channel may refuse what this machine lacks in any way
             raise PonsError(f"{destination} cannot be built here: {_first_line(error)}") from None
 

@@ -43,6 +43,11 @@ def reference_pages(catalog: Catalog) -> dict[str, str]:
     return {"table.md": _Reference(schema).table(), "types.md": _Reference(schema).types(catalog)}
 
 
+def title_of(catalog: Catalog, kind: str, name: str) -> str:
+    """What the page and the section of a type are called: a name that goes both ways tells which is meant."""
+    return f"{name} (outbound)" if kind == "outbound" and name in catalog.names("inbound") else name
+
+
 class _Reference:
     """Writes the pages of one schema."""
 
@@ -73,10 +78,11 @@ class _Reference:
                 block = self._definitions.get(f"{kind}.{name}")
                 if block is not None:
                     own = [key for key in block["properties"] if kind != "outbound" or key not in shared]
-                    page = f"[`{name}` under `{section}:`](../{_PAGES[kind]}/{name}.md)"
+                    title = title_of(catalog, kind, name)
+                    page = f"[`{name}` under `{section}:`](../{_PAGES[kind]}/{_slug(title)}.md)"
                     rest = f", and the fields of [{_SHARED}](#{_slug(_SHARED)})" if kind == "outbound" else ""
                     told = f"{page}{rest}. {block.get('description', '')}"
-                    parts.append(self._block(name, block, only=own, told=told))
+                    parts.append(self._block(title, block, only=own, told=told))
         return "\n".join(parts)
 
     def _titles_of_blocks(self) -> dict[str, str]:

@@ -6,6 +6,7 @@ folder that was moved, or restored elsewhere, needs nothing but this.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,3 +23,8 @@ def stored_result(document: dict[str, Any], data: Path) -> Result:
         for one in result.report.artefacts
     )
     return result.model_copy(update={"report": result.report.model_copy(update={"artefacts": found})})
+
+
+def stored_versions(rows: Iterable[Any], revision: int, data: Path) -> tuple[Result, ...]:
+    """Of the rows of a result's versions those up to a revision, which is then the last."""
+    return tuple(stored_result(row.document, data) for row in rows if row.revision <= revision)

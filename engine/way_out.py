@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
+from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
@@ -78,6 +79,32 @@ class Commits(Protocol):
 
 
 @runtime_checkable
+class Gathers(Protocol):
+    """A destination that sends together what is due at one moment."""
+
+    @property
+    def most(self) -> int:
+        """How many deliveries may go together; each goes by itself, by `deliver`, where it is 1."""
+        ...
+
+    def next_moment(self, now: datetime, zone: ZoneInfo) -> datetime | None:
+        """When what comes now is to go out; None: at once, with what else is there. Pure."""
+        ...
+
+    async def deliver_together(
+        self, items: Sequence[tuple[Payload, Delivery]], bundle_id: str
+    ) -> Acknowledgement:
+        """One attempt for all, as `Outbound.deliver`: what it raises is what each of them came to.
+
+        Args:
+            items: the oldest first; the same at every attempt but for those that a newer version has
+                overtaken, or that were given up.
+            bundle_id: stays the same over all attempts.
+        """
+        ...
+
+
+@runtime_checkable
 class HoldsKeys(Protocol):
     """A destination that signs with private keys; the engine publishes their public parts."""
 
@@ -86,6 +113,16 @@ class HoldsKeys(Protocol):
 
         Raises TryAgain when a key cannot be used.
         """
+        ...
+
+
+@runtime_checkable
+class Keeps(Protocol):
+    """A destination that is the engine itself: what it is given lies there until a program fetches it."""
+
+    @property
+    def kept_for(self) -> float:
+        """Seconds for which a result is offered, counted from when it was made."""
         ...
 
 
@@ -110,6 +147,27 @@ def no_links(_result: Result, _expires: datetime) -> Sequence[Link]:
 
 
 @dataclass(frozen=True, slots=True)
+class ExportType:
+    """An installed file format of a result; ``EXPORT`` of its module, entry point group ``pons.export``."""
+
+    name: str
+    media_type: str
+    suffix: str  # with its dot
+    export: Callable[[Result], bytes]  # pure: the same result gives the same bytes
+    # For a format that tells what it replaces: pure, too; no part where there is nothing to tell.
+    render: Callable[[Result, History], Payload] | None = None
+
+
+Exports = Callable[[Sequence[str]], Sequence[ExportType]]
+"""The installed formats with these names, or every one where none is named."""
+
+
+def no_exports(_names: Sequence[str]) -> Sequence[ExportType]:
+    """What is lent where nothing is rendered."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
 class OutboundContext:
     """What the engine lends an outbound channel."""
 
@@ -118,6 +176,7 @@ class OutboundContext:
     ae_title: str = "PONS"  # our calling AE title
     work: Path | None = None  # a folder for what a rendering must file (large objects)
     links: Links = no_links  # to the files of a result, where the engine has a public address
+    exports: Exports = no_exports  # the file formats of a result
 
 
 class OutboundSettings(Settings):
@@ -149,16 +208,6 @@ class OutboundType:
     carries: Literal["result", "study"]
     settings: type[OutboundSettings]
     build: Callable[[Any, OutboundContext], Outbound]
-
-
-@dataclass(frozen=True, slots=True)
-class ExportType:
-    """An installed file format of a result; ``EXPORT`` of its module, entry point group ``pons.export``."""
-
-    name: str
-    media_type: str
-    suffix: str  # with its dot
-    export: Callable[[Result], bytes]  # pure: the same result gives the same bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ def _download(visit: Visit, file: HandedOut) -> Response:
 OPERATIONS = (
     Operation(
         "GET", "/results/{result_id}/{type}", "getResult", "Results",
-        "A result in a format (pdf, png, txt, json, xml, csv), or a file that the processor made", SCOPE,
+        "A result in a format (pdf, json, sr, …), or a file that the processor made", SCOPE,
         of_result, answer_types=ANY, request_headers=("If-None-Match",), answer_headers=("ETag",),
         problems=("not-found", "gone"),
     ),

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from engine.catalog import installed_exports
 from engine.channel import Cautious, InboundContext, OutboundContext, ProcessorContext
 from engine.directory import Directory, is_here
 from engine.finding import Location, shown
@@ -35,7 +36,7 @@ def check_surroundings(reading: Reading) -> None:
     for name, outbound in reading.outbound.items():
         site = reading.sites.get(outbound.settings.site)
         if site is not None:
-            context = OutboundContext(name, site, reading.engine.ae_title)
+            context = OutboundContext(name, site, reading.engine.ae_title, exports=installed_exports)
             _try_to_build(reading, ("outbound", name), outbound, context)
 
 

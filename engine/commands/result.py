@@ -21,12 +21,13 @@ from engine.clock import SteadyClock, at
 from engine.commands.desk import AsJson, TablePath, opened, read, show, who, write
 from engine.config import load
 from engine.errors import ConfigurationError, PonsError
+from engine.exported import exported
 from engine.model import Code, Finding, Result
 from engine.reason import checked_reason
 from engine.retraction import Retraction, plan, retract
 from engine.spool import write_durably
 from engine.store import deliveries, look, work
-from engine.stored_result import stored_result
+from engine.stored_result import stored_versions
 
 ResultId = Annotated[str, typer.Argument(help="Id of a result, as `pons result list` shows it.")]
 
@@ -111,7 +112,7 @@ def show_result(result_id: ResultId, table: TablePath = Path("routes.yaml"), as_
 
 def export_result(
     result_id: ResultId,
-    format_: Annotated[str, typer.Option("--format", help="csv, txt, json, xml, png, pdf.")],
+    format_: Annotated[str, typer.Option("--format", help="csv, txt, json, xml, png, pdf, sr, fhir.")],
     out: Annotated[Path | None, typer.Option(help="The file to write; standard output when absent.")] = None,
     table: TablePath = Path("routes.yaml"),
 ) -> None:
@@ -121,17 +122,20 @@ def export_result(
         export = catalog.export(format_)
     except ConfigurationError as error:
         raise typer.BadParameter(str(error), param_hint="--format") from None
-    is_text = export.media_type.startswith(("text/", "application/json", "application/xml"))
+    is_text = export.media_type.startswith(
+        ("text/", "application/json", "application/xml", "application/fhir")
+    )
     if out is None and not is_text and sys.stdout.isatty():
         raise typer.BadParameter("a terminal cannot show it; name a file", param_hint="--out")
     loaded = load(table, surroundings=False)
     with opened(loaded) as database:
-        document = database.read_now(lambda c: _row(c, result_id).document)
-    result = stored_result(document, loaded.engine.data)
+        versions = database.read_now(lambda c: _versions(c, result_id, loaded.engine.data))
     try:
-        content = export.export(result)
+        content = exported(export, versions)
     except (OSError, ValueError):  # the result's id is enough to find it
         raise PonsError(f"result {result_id}: an artefact is missing or was changed on the disk") from None
+    if content is None:
+        raise PonsError(f"result {result_id}: a retraction of nothing, there is nothing to tell as {format_}")
     now = SteadyClock().now()
     write(  # on the trail before anybody has it
         loaded,
@@ -186,6 +190,11 @@ def _row(connection: Connection, result_id: str) -> Any:
     if row is None:
         raise PonsError(f"no result {result_id} here; `pons result list STUDY` lists what there is")
     return row
+
+
+def _versions(connection: Connection, result_id: str, data: Path) -> tuple[Result, ...]:
+    row = _row(connection, result_id)
+    return stored_versions(work.versions_of(connection, row.study_id, row.lineage), row.revision, data)
 
 
 def _told(finding: Finding) -> dict[str, str]:

@@ -4,32 +4,46 @@ A reader (a client, a user) and a site have a mark: up to it every result of the
 poll begins there. It never passes what was filed within the last `UNSETTLED` seconds, because a transaction
 that began earlier may yet commit a result with a lower number. A reader that asks only for its own orders'
 results has a mark of its own for those.
+
+Where results of a site are kept for pulling (`engine.store.kept`), a client is offered those alone; its mark
+waits for what may yet be kept, and passes what is too old to be offered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, exists, func, select, update
 
 from engine.order_model import Submitter
 from engine.store.dialect import among, insert_unless_there
+from engine.store.kept import Kept, offered
 from engine.store.tables import order_results, orders, results, retrieval_marks, retrievals
 
 UNSETTLED = 600.0
+EVERYTHING: Kept = MappingProxyType({})
+"""What is offered where nothing is kept for pulling."""
 
 
 def unretrieved(
-    connection: Connection, reader: str, sites: Collection[str], submitter: Submitter | None, limit: int
+    connection: Connection,
+    reader: str,
+    sites: Collection[str],
+    submitter: Submitter | None,
+    limit: int,
+    kept: Kept = EVERYTHING,
+    now: float = 0.0,
 ) -> list[Row[Any]]:
     """What a reader has not acknowledged, in the order in which it was filed."""
     found: list[Row[Any]] = []
     for site in sorted(set(sites)):
+        there = (offered(kept[site], now),) if site in kept else ()
         found += connection.execute(
             select(order_results.c.seq, order_results.c.order_id, results)
             .join(results, results.c.result_id == order_results.c.result_id)
-            .where(*_in_scope(site, submitter), *_unacknowledged(connection, reader, site, submitter))
+            .where(*_in_scope(site, submitter), *_unacknowledged(connection, reader, site, submitter), *there)
             .order_by(order_results.c.seq)
             .limit(limit)
         ).all()
@@ -37,7 +51,12 @@ def unretrieved(
 
 
 def acknowledge(
-    connection: Connection, reader: str, sites: Collection[str], seqs: Collection[int], now: float
+    connection: Connection,
+    reader: str,
+    sites: Collection[str],
+    seqs: Collection[int],
+    now: float,
+    kept: Kept = EVERYTHING,
 ) -> int:
     """A reader has these results; returns how many it had not acknowledged before."""
     there = connection.execute(
@@ -53,9 +72,10 @@ def acknowledge(
         if row.seq > marks[row.site]
     )
     for site in sorted(marks):
-        _advance(connection, reader, site, None, now)
+        offered_since = now - max(kept[site].values()) if site in kept else None
+        _advance(connection, reader, site, None, now, offered_since)
         for kind, name in sorted({(row.submitter_kind, row.submitter) for row in there if row.site == site}):
-            _advance(connection, reader, site, Submitter(kind=kind, name=name), now)
+            _advance(connection, reader, site, Submitter(kind=kind, name=name), now, offered_since)
     return new
 
 
@@ -93,8 +113,19 @@ def _unacknowledged(
     return order_results.c.seq > after, ~acknowledged
 
 
-def _advance(connection: Connection, reader: str, site: str, submitter: Submitter | None, now: float) -> None:
-    """Move a mark up to the first result that is not acknowledged, or not settled."""
+def _advance(
+    connection: Connection,
+    reader: str,
+    site: str,
+    submitter: Submitter | None,
+    now: float,
+    offered_since: float | None,
+) -> None:
+    """Move a mark up to the first result that is not acknowledged, or not settled.
+
+    Args:
+        offered_since: what was filed earlier is offered no more, acknowledged or not.
+    """
     before = mark(connection, reader, site, submitter)
     first = connection.execute(
         select(func.min(order_results.c.seq)).where(

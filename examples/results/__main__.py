@@ -19,7 +19,8 @@ from pydicom import dcmread
 from pydicom.dataelem import DataElement
 
 from channels.content import event, fhir, oru, pdf, sc, sr
-from engine.artefact_links import ArtefactLinks, installed_exports
+from engine.artefact_links import ArtefactLinks
+from engine.catalog import installed_exports
 from engine.channel import Link
 from engine.model import Payload, Result
 from examples.results import invented
@@ -36,7 +37,7 @@ _BASE64 = re.compile(r'"[A-Za-z0-9+/]{400,}={0,2}"')
 def rendered() -> dict[str, bytes]:
     """Name of a file -> what is in it."""
     result, history = invented.result(), invented.history()
-    files = {f"result{one.suffix}": one.export(result) for one in installed_exports()}
+    files = {f"result{one.suffix}": one.export(result) for one in installed_exports() if one.render is None}
     texts: dict[str, Callable[[], str]] = {
         "sr.dcm.txt": lambda: _dicom(sr.render(result, history)),
         "sc.dcm.txt": lambda: _dicom(sc.render(result, history)),

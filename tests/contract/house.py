@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -25,6 +26,7 @@ from sqlalchemy import select
 
 from engine import config
 from engine.assembly import Assembly, Quiet
+from engine.catalog import installed_exports
 from engine.channel import OutboundContext
 from engine.clock import Clock, SteadyClock
 from engine.decide import Decider, enqueue_delivery, lineage
@@ -132,9 +134,14 @@ class House:
         self.declared = self.table.outbound[DESTINATION]
         self.site = self.table.sites["st-marys"]
         self.channel = self.declared.type.build(
-            self.declared.settings, OutboundContext(DESTINATION, self.site)
+            self.declared.settings, OutboundContext(DESTINATION, self.site, exports=installed_exports)
         )
         self._data = data
+
+    @property
+    def database(self) -> SqliteDatabase:
+        """Where it keeps its records."""
+        return self._database
 
     def close(self) -> None:
         self._database.close()
@@ -193,7 +200,13 @@ class House:
         """Queue what the destination carries and dispatch until it is settled."""
         study = await self.study()
         if self.declared.type.carries == "result":
-            await self._database.write(lambda c: self._queue_result(c, study))
+            await self.queue(study, self.result(study))
+        async with self.dispatching() as running:
+            return await self._settled(running)
+
+    @asynccontextmanager
+    async def dispatching(self) -> AsyncIterator[asyncio.Task[None]]:
+        """What is queued goes out meanwhile."""
         dispatch = Dispatch(
             self._database,
             self._clock,
@@ -204,13 +217,16 @@ class House:
         )
         running = asyncio.create_task(dispatch.run())
         try:
-            return await self._settled(running)
+            yield running
         finally:
             dispatch.drain()
             await running
 
-    def _queue_result(self, connection: Any, study: Study) -> None:
-        result = self.result(study)
+    async def queue(self, study: Study, result: Result) -> None:
+        """Record a result, as a processor's run does, with its delivery."""
+        await self._database.write(lambda c: self._queue_result(c, study, result))
+
+    def _queue_result(self, connection: Any, study: Study, result: Result) -> None:
         told = lineage(1, "judge/all")
         work.record_result(
             connection,
@@ -218,9 +234,9 @@ class House:
             study_id=1,
             study_revision=1,
             lineage=told,
-            revision=1,
+            revision=result.revision,
             status=result.status.value,
-            supersedes=None,
+            supersedes=result.supersedes,
             shadow=False,
             produced_at=self._clock.now(),
             document=result.model_dump(mode="json"),

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from engine.catalog import Catalog
+from engine.reference import title_of
 from engine.schema import SECTIONS
 from tests.docs.blocks import ROOT, blocks
 
@@ -22,10 +23,12 @@ OUTCOME = {
 
 @pytest.mark.parametrize(("section", "kind", "name"), PAGES, ids=[name for *_, name in PAGES])
 def test_a_page_tells_all_of_its_type(section: str, kind: str, name: str) -> None:
-    page = ROOT / "docs" / ("processors" if kind == "processor" else "channels") / f"{name}.md"
+    title = title_of(CATALOG, kind, name)
+    slug = title.replace(" (outbound)", "-outbound")
+    page = ROOT / "docs" / ("processors" if kind == "processor" else "channels") / f"{slug}.md"
     text = page.read_text("utf-8")
-    title, purpose = text.split("\n\n")[:2]
-    assert title == f"# {name}"
+    first, purpose = text.split("\n\n")[:2]
+    assert first == f"# {title}"
     assert re.match(r"[A-Z`]", purpose), "the first sentence says what it is for"
     runnable = [yaml.safe_load(block.text) for block in blocks(page) if block.language == "yaml"]
     types = [one["type"] for part in runnable for one in part.get(section, {}).values()]
@@ -33,6 +36,6 @@ def test_a_page_tells_all_of_its_type(section: str, kind: str, name: str) -> Non
     table = text.partition("| field |")[2].partition("\n\n")[0]
     model = getattr(CATALOG, kind)(name).settings
     assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == set(model.model_fields)
-    assert f"(../reference/types.md#{name})" in text
+    assert f"(../reference/types.md#{slug})" in text
     outcome = text.partition(OUTCOME[kind])[2]
     assert outcome.count("\n| ") >= 3 or (kind == "processor" and len(outcome) > 200), OUTCOME[kind]

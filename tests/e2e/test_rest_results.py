@@ -155,6 +155,8 @@ def test_what_is_answered_is_what_the_description_says(
 @pytest.mark.parametrize(
     ("kind", "media_type", "begins"),
     [
+        ("sr", "application/dicom", b"\0" * 128 + b"DICM"),
+        ("fhir", "application/fhir+json", b'{"resourceType":"DiagnosticReport"'),
         ("pdf", "application/pdf", b"%PDF-"),
         ("png", "image/png", b"\x89PNG"),
         ("txt", "text/plain", b""),
@@ -173,9 +175,9 @@ def test_a_result_is_fetched_in_each_format(
     assert answer.headers["content-type"].partition(";")[0] == media_type
     assert answer.content.startswith(begins)
     assert len(answer.content) > 100
-    assert (
-        answer.headers["content-disposition"] == f'attachment; filename="result-{result["result_id"]}.{kind}"'
-    )
+    suffix = {"sr": "dcm", "fhir": "fhir.json"}.get(kind, kind)
+    name = f"result-{result['result_id']}.{suffix}"
+    assert answer.headers["content-disposition"] == f'attachment; filename="{name}"'
     assert answer.headers["x-content-type-options"] == "nosniff"
     again = marys.http.get(path, headers={"If-None-Match": answer.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")

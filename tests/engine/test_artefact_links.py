@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, select
 from starlette.applications import Starlette
 
-from engine.artefact_links import ArtefactDoor, ArtefactLinks, installed_exports, signature, signing_key
+from engine.artefact_links import ArtefactDoor, ArtefactLinks, signature, signing_key
+from engine.catalog import installed_exports
 from engine.errors import ConfigurationError
 from engine.model import Algorithm, Artefact, Order, Patient, Report, Result, ResultStatus, StudyReference
 from engine.sections import EngineSettings
@@ -177,7 +178,7 @@ async def test_links_name_every_file_once_with_its_kind(house: House) -> None:
         (one.name, one.media_type) for one in house.links.links(result_of(house.folder), datetime.now(UTC))
     ]
     assert named[0] == ("montage.png", "image/png")
-    assert len({name for name, _ in named}) == len(named) == 7
+    assert len({name for name, _ in named}) == len(named) == 9
     assert {
         urlsplit(one.url).netloc for one in house.links.links(result_of(house.folder), datetime.now(UTC))
     } == {"pons.example"}

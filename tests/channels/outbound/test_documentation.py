@@ -16,16 +16,23 @@ PAGES = Path(__file__).parents[3] / "docs" / "channels"
 TYPES: dict[str, OutboundType] = {point.name: point.load() for point in entry_points(group="pons.outbound")}
 
 
+WAYS_IN = {point.name for point in entry_points(group="pons.inbound")}
+
+
+def page(name: str) -> str:
+    """The page of a way out; one whose name is a way in as well has a page of its own."""
+    return (PAGES / (f"{name}-outbound.md" if name in WAYS_IN else f"{name}.md")).read_text("utf-8")
+
+
 def rows(name: str) -> dict[str, str]:
     """The table of fields: name -> default."""
-    table = (PAGES / f"{name}.md").read_text("utf-8").partition("| field |")[2].partition("\n\n")[0]
+    table = page(name).partition("| field |")[2].partition("\n\n")[0]
     return dict(re.findall(r"^\| `(\w+)` \| (.+?) \|", table, re.MULTILINE))
 
 
 @pytest.mark.parametrize("name", TYPES)
 def test_the_documented_block_builds(name: str) -> None:
-    text = (PAGES / f"{name}.md").read_text("utf-8")
-    [block] = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    [block] = re.findall(r"^```yaml\n(.*?)^```$", page(name), re.MULTILINE | re.DOTALL)
     kind = TYPES[name]
     for key, documented in yaml.safe_load(block)["outbound"].items():
         assert documented.pop("type") == kind.name == name
