@@ -120,16 +120,19 @@ from engine.way_out import (
     BatchExportType,
     Cautious,
     Commits,
+    Exports,
     ExportType,
     HoldsKeys,
     Inquisitive,
     Link,
+    Keeps,
     Links,
     Outbound,
     OutboundContext,
     OutboundSettings,
     OutboundType,
     no_links,
+    no_exports,
 )
 from engine.window import Window
 
@@ -163,6 +166,7 @@ __all__ = [
     "ExplainedRoute",
     "ExportType",
     "Grant",
+    "Exports",
     "HandedOut",
     "Happening",
     "HeldRow",
@@ -180,6 +184,7 @@ __all__ = [
     "Job",
     "Landing",
     "Link",
+    "Keeps",
     "Links",
     "Listener",
     "Measures",
@@ -252,6 +257,7 @@ __all__ = [
     "Window",
     "no_links",
     "open_package",
+    "no_exports",
 ]
 
 

@@ -14,14 +14,9 @@ from pathlib import Path
 
 from starlette.routing import BaseRoute, Route
 
-from engine.artefact_links import (
-    ArtefactDoor,
-    ArtefactLinks,
-    installed_batch_exports,
-    installed_exports,
-    signing_key,
-)
+from engine.artefact_links import ArtefactDoor, ArtefactLinks, signing_key
 from engine.assembly import Assembly, Quiet
+from engine.catalog import installed_batch_exports, installed_exports
 from engine.channel import Links, TokenVerifier, no_links
 from engine.clock import Clock
 from engine.decide import Decider
@@ -100,6 +95,7 @@ class Stages:
         in_flight = InFlight(ground.settings.max_bytes_in_flight)
         max_instance, premises = ground.settings.max_instance, _premises(ground)
         shelf = ResultFiles(database, clock, data, installed_exports(), installed_batch_exports())
+        self._shelf = shelf
         operations = Operations(
             database,
             clock,
@@ -124,6 +120,7 @@ class Stages:
         self._fitter = Fitter(self.ways, data, links)
         self.fitting = self._fitter.build(table)
         self.decider = Decider(database, ground.spool, clock, table, on_decided=self._decided)
+        self._keep(self.fitting)
         self.processing = Processing(
             database,
             clock,
@@ -169,6 +166,7 @@ class Stages:
         self.directory.take(table.sites)
         self.intake.orders.take(table.orders.replace_within)
         self.intake.take(table.recorded(), keep_versions=_keeps_versions(table))
+        self._keep(fitting)
         self.assembly.take(_quiet(table))
         self.processing.take(table, fitting.processors)
         self.dispatch.take(fitting.destinations)
@@ -179,6 +177,11 @@ class Stages:
         self._on_taken()
 
     def _decided(self) -> None:
+    def _keep(self, fitting: Fitting) -> None:
+        kept = fitting.kept()
+        self.intake.orders.keep(kept)
+        self._shelf.keep(kept)
+
         self.processing.wake()
         self.dispatch.wake()
 
