@@ -85,8 +85,10 @@ class OrderDesk(Protocol):
         """A page of orders that were given alone and of batches; OrderRefused(INVALID) as `list`."""
         ...
 
-    async def changes(self, since: datetime, *, limit: int = 1000) -> Sequence[OrderChange]:
+    async def changes(self, since: datetime | None, *, limit: int = 1000) -> Sequence[OrderChange]:
         """The orders of every site that have changed at this time or later, the earliest change first.
+
+        Without a time: those that changed last.
 
         For who follows them all: cheap, and to be asked from a little before what was seen last, because a
         change is seen once its transaction has been committed, which may be after that of a later one.

@@ -116,9 +116,10 @@ class Orders:
 
         return await self._read(work)
 
-    async def changes(self, since: datetime, *, limit: int = 1000) -> Sequence[OrderChange]:
+    async def changes(self, since: datetime | None, *, limit: int = 1000) -> Sequence[OrderChange]:
         """The orders that have changed at this time or later."""
-        rows = await self._read(lambda c: orders.changed_since(c, since.timestamp(), limit))
+        moment = None if since is None else since.timestamp()
+        rows = await self._read(lambda c: orders.changed_since(c, moment, limit))
         return [change_of(row) for row in rows]
 
     async def counts(self, sites: Sites = None) -> Mapping[OrderState, int]:

@@ -70,8 +70,8 @@ def page(connection: Connection, query: OrderQuery) -> tuple[list[Row[Any]], str
     return [rows[one.seq] for one in shown if one.seq in rows], place_of(shown[-1]) if more else None
 
 
-def changed_since(connection: Connection, since: float, limit: int) -> Sequence[Row[Any]]:
-    """The orders that have changed since a time, the earliest change first."""
+def changed_since(connection: Connection, since: float | None, limit: int) -> Sequence[Row[Any]]:
+    """The orders that have changed since a time, the earliest change first; without one the latest."""
     columns = (
         "order_id",
         "site",
@@ -82,11 +82,11 @@ def changed_since(connection: Connection, since: float, limit: int) -> Sequence[
         "submitter_kind",
         "submitter",
     )
+    query = select(*(orders.c[name] for name in columns)).limit(limit)
+    if since is None:
+        return connection.execute(query.order_by(orders.c.updated_at.desc(), orders.c.seq.desc())).all()[::-1]
     return connection.execute(
-        select(*(orders.c[name] for name in columns))
-        .where(orders.c.updated_at >= since)
-        .order_by(orders.c.updated_at, orders.c.seq)
-        .limit(limit)
+        query.where(orders.c.updated_at >= since).order_by(orders.c.updated_at, orders.c.seq)
     ).all()
 
 

@@ -285,7 +285,7 @@ orders = Table(  # what somebody wants to be done with one study; every study ha
     Column("submitter_kind", String(16), nullable=False),  # channel | client | user
     Column("submitter", String(128), nullable=False),
     Column("inbound", String(64), nullable=False, default="", server_default=""),
-    Column("batch_id", ForeignKey("batches.batch_id"), index=True),
+    Column("batch_id", ForeignKey("batches.batch_id")),
     Column("study_id", ForeignKey("studies.id"), index=True),  # null until a study is bound to it
     # The revision that it began with; what came of earlier ones is not its own.
     Column("since_revision", Integer, nullable=False, default=0, server_default="0"),
@@ -316,15 +316,30 @@ orders = Table(  # what somebody wants to be done with one study; every study ha
     Index("ix_orders_site_state", "site", "state", "created_at", "seq"),
     Index("ix_orders_state", "state", "created_at", "seq"),
     Index("ix_orders_submitter", "submitter_kind", "submitter", "created_at", "seq"),
-    # PostgreSQL looks up beginnings by bytes, whatever the database's collation is.
+    Index("ix_orders_updated", "updated_at", "seq"),
+    # Each order is in one of the two, so that SQLite, which counts nothing beforehand, cannot mistake them.
     Index(
-        "ix_orders_accession_number",
-        "accession_number",
-        "site",
-        postgresql_ops={"accession_number": "varchar_pattern_ops"},
+        "ix_orders_batch_id",
+        "batch_id",
+        sqlite_where=text("batch_id IS NOT NULL"),
+        postgresql_where=text("batch_id IS NOT NULL"),
     ),
-    Index("ix_orders_patient_id", "patient_id", "site", postgresql_ops={"patient_id": "varchar_pattern_ops"}),
-    Index("ix_orders_study_instance_uid", "study_instance_uid", "site"),
+    Index(
+        "ix_orders_alone",
+        *("created_at", "seq", "site"),
+        sqlite_where=text("batch_id IS NULL"),
+        postgresql_where=text("batch_id IS NULL"),
+    ),
+    # What is searched for, with its place in the list. PostgreSQL looks up beginnings by bytes, whatever the
+    # database's collation is.
+    *(
+        Index(
+            f"ix_orders_{name}",
+            *(name, "site", "created_at", "seq"),
+            postgresql_ops={name: "varchar_pattern_ops"},
+        )
+        for name in ("accession_number", "patient_id", "study_instance_uid")
+    ),
 )
 
 order_results = Table(  # which results an order has, in the order in which they were filed
