@@ -199,6 +199,8 @@ class InboundContext:
     """The data folder: a channel that keeps files has a folder of its type's name there."""
     results: ResultShelf = field(default_factory=EmptyShelf)
     """Where the files of results are, for a channel that hands them out."""
+    public_url: str | None = None
+    """Where the one HTTP server is reached from outside, as the table says; None where it says nothing."""
     clients: ClientRegister | None = None
     """Who manages clients of the API, for a channel that does; None where no engine runs behind it."""
     people: PeopleDesk | None = None

@@ -79,12 +79,14 @@ class WaysIn:
         results: ResultShelf | None = None,
         data: Path | None = None,
         clients: ClientRegister | None = None,
+        public_url: str | None = None,
         operations: OperationsDesk | None = None,
         people: PeopleDesk | None = None,
     ) -> None:
         """
         Args:
             clients: who manages clients of the API.
+            public_url: where the one HTTP server is reached from outside.
             data: the data folder, where channels keep files; the current one when absent.
             operations: where those ask who look after the engine.
             people: where people sign in.
@@ -100,6 +102,7 @@ class WaysIn:
         self._operations = operations
         self._data = data or Path()
         self._clients = clients
+        self._public_url = public_url
         self._people = people
         self._sockets = ListeningSockets()
         self._ways: Mapping[str, Way] = {}
@@ -125,6 +128,7 @@ class WaysIn:
             results=self._results,
             operations=self._operations,
             clients=self._clients,
+            public_url=self._public_url,
             people=self._people,
         )
         if declared.type.processes and self._premises is not None:

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, Router
 
-from channels.inbound.portal import assets, profile, sign_in
+from channels.inbound.portal import assets, clients, enrolment, outside, people, profile, sign_in
 from channels.inbound.portal.frame import Frame
 from channels.inbound.portal.gate import Gate
 from channels.inbound.portal.page import House, Page
@@ -27,7 +27,11 @@ from engine.channel import InboundContext, InboundType, Intake
 
 MODULES: tuple[ModuleType, ...] = (
     sign_in,
+    outside,
+    enrolment,
     profile,
+    people,
+    clients,
 )
 """Where the pages are, in the order of the navigation."""
 
@@ -53,7 +57,7 @@ class Portal:
             self._context,
             intake,
             Rendering(settings, self._context.sites),
-            Guard(settings),
+            Guard(settings, self._context.public_url),
             Shield(),
             tuple(page for page in pages if page.label),
         )

@@ -18,11 +18,13 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from channels.inbound.portal import body, security
+from channels.inbound.portal.changes import Changes
 from channels.inbound.portal.failure import PageRaised
 from channels.inbound.portal.rendering import Rendering
 from channels.inbound.portal.security import Guard
 from channels.inbound.portal.settings import PortalSettings
 from channels.inbound.portal.shield import Shield
+from channels.inbound.uploads.desk import Uploads
 from engine.channel import InboundContext, Intake, Issued, PeopleDesk, Person, Role, Session, Stage
 from engine.errors import Busy
 from engine.model import Site, Submitter
@@ -60,6 +62,8 @@ class House:
     guard: Guard
     shield: Shield
     navigation: tuple[Page, ...]
+    changes: Changes  # of orders, for pages that are kept up to date
+    uploads: Uploads
 
     @property
     def people(self) -> PeopleDesk:
@@ -97,6 +101,13 @@ class Visit:
         if self.session is None:
             raise PageRaised(401, "sign in to see this")
         return self.session.person
+
+    @property
+    def actor(self) -> Session:
+        """The session in whose name something is done."""
+        if self.session is None:
+            raise PageRaised(401, "sign in to do this")
+        return self.session
 
     @property
     def submitter(self) -> Submitter:
@@ -194,12 +205,14 @@ class Visit:
             self.cookies[self.portal.guard.said_cookie] = (quote(said[:_LONGEST_SAID]), SAID_FOR)
         return RedirectResponse(self.url(path), 303)
 
+    def local(self, target: str) -> str:
+        """An address that the browser brought along where it is one of the portal; else the first page's."""
+        return security.local(target, self.portal.settings.base) or self.url("/")
+
     def onward(self, target: str, said: str = "") -> Response:
         """On to an address of the portal that the browser brought along; to the first page from any other."""
         answer = self.redirect("/", said)
-        wanted = security.local(target, self.portal.settings.base)
-        if wanted is not None:
-            answer.headers["location"] = wanted
+        answer.headers["location"] = self.local(target)
         return answer
 
     def with_next(self, path: str, target: str, said: str = "") -> Response:

@@ -32,9 +32,13 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 class Guard:
     """The guard of one portal."""
 
-    def __init__(self, settings: PortalSettings) -> None:
-        self._settings = settings
-        self._https = (settings.public_url or "").startswith("https://")
+    def __init__(self, settings: PortalSettings, public_url: str | None = None) -> None:
+        """
+        Args:
+            public_url: where the engine's own server is reached, for a portal whose block says nothing.
+        """
+        self._origin = _origin_of(settings.public_url or public_url)
+        self._https = (self._origin or "").startswith("https://")
         prefix = "__Host-" if self._https else ""  # a browser takes that prefix by https only
         self.session_cookie = f"{prefix}pons-session"
         self.visitor_cookie = f"{prefix}pons-visitor"
@@ -61,11 +65,11 @@ class Guard:
 
     def origin(self, request: Request) -> str:
         """Where browsers reach the portal: scheme, host and port."""
-        return self._settings.public_url or f"http://{request.headers.get('host', '')}"
+        return self._origin or f"http://{request.headers.get('host', '')}"
 
     def is_reachable_by(self, request: Request) -> bool:
         """Whether it answers at the address that a browser asked: no password crosses a wire in clear."""
-        if self._settings.public_url is not None:
+        if self._origin is not None:
             return True
         try:
             return urlsplit(f"//{request.headers.get('host', '')}").hostname in LOOPBACK
@@ -143,6 +147,14 @@ def local(target: str, base: str) -> str | None:
     if base and path != base and not path.startswith(f"{base}/"):
         return None
     return target
+
+
+def _origin_of(url: str | None) -> str | None:
+    """Scheme, host and port of an address; None where that is this machine, by whichever of its names."""
+    parts = urlsplit(url or "")
+    if not parts.netloc or (parts.scheme == "http" and parts.hostname in LOOPBACK):
+        return None
+    return f"{parts.scheme}://{parts.netloc.lower()}"
 
 
 def _is_address(text: str) -> bool:

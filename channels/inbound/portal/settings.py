@@ -48,7 +48,7 @@ class PortalSettings(Settings):
     public_url: Annotated[str, AfterValidator(_check_url)] | None = Field(
         None, examples=["https://pons.example"]
     )
-    """How browsers reach it, without a path. When absent it answers on this machine only (loopback)."""
+    """How browsers reach it, without a path; `engine.public_url` when absent, else this machine only."""
     secure_cookie: bool = True
     """Whether a `public_url` must be https://; `false` only where something else encrypts, a tunnel."""
     trusted_proxies: tuple[Annotated[str, AfterValidator(_check_network)], ...] = Field(

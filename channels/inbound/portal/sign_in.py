@@ -20,7 +20,7 @@ async def show(visit: Visit) -> Response:
     if visit.signed_in:
         return visit.onward(visit.query.get("next", "/"))
     over = "Your session is over. Sign in again." if "over" in visit.query else ""
-    return _form(visit, visit.query.get("next", ""), over=over)
+    return sign_in_form(visit, visit.query.get("next", ""), over=over)
 
 
 async def sign_in(visit: Visit) -> Response:
@@ -31,7 +31,7 @@ async def sign_in(visit: Visit) -> Response:
     try:
         issued = await visit.portal.people.sign_in(username[:_LONGEST], password[:_LONGEST], visit.address)
     except SignInRefused as refused:
-        return _form(visit, target, username=username[:200], refused=refused)
+        return sign_in_form(visit, target, username=username[:200], refused=refused)
     return step(visit, issued, target)
 
 
@@ -71,7 +71,7 @@ def step(visit: Visit, issued: Issued, target: str) -> Response:
     return visit.with_next(path, target)
 
 
-def _form(
+def sign_in_form(
     visit: Visit, target: str, *, username: str = "", refused: SignInRefused | None = None, over: str = ""
 ) -> Response:
     errors = {} if refused is None else {"": str(refused)}
