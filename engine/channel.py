@@ -124,15 +124,15 @@ from engine.way_out import (
     ExportType,
     HoldsKeys,
     Inquisitive,
-    Link,
     Keeps,
+    Link,
     Links,
     Outbound,
     OutboundContext,
     OutboundSettings,
     OutboundType,
-    no_links,
     no_exports,
+    no_links,
 )
 from engine.window import Window
 
@@ -165,8 +165,8 @@ __all__ = [
     "Explained",
     "ExplainedRoute",
     "ExportType",
-    "Grant",
     "Exports",
+    "Grant",
     "HandedOut",
     "Happening",
     "HeldRow",
@@ -182,9 +182,9 @@ __all__ = [
     "Invitation",
     "Issued",
     "Job",
+    "Keeps",
     "Landing",
     "Link",
-    "Keeps",
     "Links",
     "Listener",
     "Measures",
@@ -255,9 +255,9 @@ __all__ = [
     "UnknownPeer",
     "Wait",
     "Window",
+    "no_exports",
     "no_links",
     "open_package",
-    "no_exports",
 ]
 
 

@@ -114,14 +114,13 @@ class Stages:
             shelf,
             data,
             clients=ManagedClients(database, clock, self.directory.knows),
-            public_url=ground.settings.public_url,
             people=_people(ground, table, self.intake, self.directory),
             operations=operations,
         )
         self._fitter = Fitter(self.ways, data, links)
         self.fitting = self._fitter.build(table)
-        self.decider = Decider(database, ground.spool, clock, table, on_decided=self._decided)
         self._keep(self.fitting)
+        self.decider = Decider(database, ground.spool, clock, table, on_decided=self._decided)
         self.processing = Processing(
             database,
             clock,
@@ -166,8 +165,8 @@ class Stages:
         table, self.fitting = fitting.table, fitting
         self.directory.take(table.sites)
         self.intake.orders.take(table.orders.replace_within)
-        self.intake.take(table.recorded(), keep_versions=_keeps_versions(table))
         self._keep(fitting)
+        self.intake.take(table.recorded(), keep_versions=_keeps_versions(table))
         self.assembly.take(_quiet(table))
         self.processing.take(table, fitting.processors)
         self.dispatch.take(fitting.destinations)
@@ -177,12 +176,12 @@ class Stages:
             self._enrolment.take(table)
         self._on_taken()
 
-    def _decided(self) -> None:
     def _keep(self, fitting: Fitting) -> None:
         kept = fitting.kept()
         self.intake.orders.keep(kept)
         self._shelf.keep(kept)
 
+    def _decided(self) -> None:
         self.processing.wake()
         self.dispatch.wake()
 

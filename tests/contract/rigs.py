@@ -190,9 +190,6 @@ async def _webhook(script: Sequence[str], folder: Path) -> AsyncIterator[Peer]:
 
 RIGS: dict[str, Rig] = {
     "dicom_forward": _dicom("dicom_forward"),
-
-KEPT = ("rest",)
-"""Ways out without a peer: the engine keeps what it is given, and is asked for it (`test_kept.py`)."""
     "dicom_objects": _dicom("dicom_objects"),
     "dicom_pdf": _dicom("dicom_pdf"),
     "dicom_sc": _dicom("dicom_sc"),
@@ -204,3 +201,6 @@ KEPT = ("rest",)
     "stow_forward": _web(_stored_uids, _stored, Response(status_code=400), type="stow_forward"),
     "webhook": _webhook,
 }
+
+KEPT = ("rest",)
+"""Ways out without a peer: the engine keeps what it is given, and is asked for it (`test_kept.py`)."""
