@@ -40,6 +40,7 @@ needs iputils-ping ping
 needs tcpdump tcpdump
 needs strace strace
 needs curl curl
+needs chromium chromium
 needs openssh-client sftp
 needs systemd systemd-analyze
 needs nodejs node

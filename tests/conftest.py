@@ -30,6 +30,7 @@ pytest_plugins = [
     "tests.peers.webhook",
     "tests.e2e.engine",
     "tests.e2e.sinks",
+    "tests.portal.browser",
     "tests.tunnel.rig",
     "tests.tunnel.changing",
     "tests.tunnel.sealed",
@@ -39,7 +40,7 @@ REAL_STUDY_ZIP = ROOT.parent / "shared" / "data" / "dti" / "dti-4-slices.zip"
 REAL_STUDY_INSTANCES = 260
 
 # What waits longest begins first, so that no worker is left alone with it at the end.
-LONGEST_FIRST = ("tunnel", "faults", "e2e", "docs", "bench", "examples", "channels/content", "engine")
+LONGEST_FIRST = ("tunnel", "faults", "e2e", "portal", "docs", "bench", "examples", "channels/content", "engine")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
