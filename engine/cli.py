@@ -37,6 +37,7 @@ COMMANDS = {
     "retention": ("retention",),
     "backup": ("backup", "restore"),
     "client": ("client",),
+    "user": ("user",),
     "site": ("site",),
     "tunnel": ("tunnel",),
 }

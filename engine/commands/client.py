@@ -7,8 +7,7 @@ instead (`--jwks`). A revoked client, and every token that it has, opens nothing
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +17,7 @@ from sqlalchemy import Connection
 
 from engine.bearer import SCOPES
 from engine.clock import SteadyClock, at
-from engine.commands.desk import AsJson, ListsByDefault, Reason, TablePath, Yes, read, show, who
+from engine.commands.desk import AsJson, ListsByDefault, Reason, TablePath, Yes, founded, read, show, who
 from engine.errors import PonsError
 from engine.finding import did_you_mean
 from engine.oauth import register as register_
@@ -30,11 +29,8 @@ from engine.proposal import time_of
 from engine.reason import checked_reason
 from engine.settings import parse_duration
 from engine.store import clients
-from engine.store.database import Database, locate, open_database
-from engine.store.migrate import migrate
 from engine.table import Table
 from engine.table_in_force import table_in_force
-from wg.key import make_private_folder
 
 Name = Annotated[
     str, typer.Argument(help="The client's identifier (client_id): lower-case, digits, - and _.")

@@ -25,6 +25,8 @@ from engine.config import Table, load
 from engine.errors import PonsError
 from engine.settings import parse_duration
 from engine.store.database import Database, exists, locate, open_database
+from engine.store.migrate import migrate
+from wg.key import make_private_folder
 
 T = TypeVar("T")
 
@@ -63,6 +65,18 @@ def opened(table: Table) -> Iterator[Database]:
         )
     database = open_database(url)
     try:
+        yield database
+    finally:
+        database.close()
+
+
+@contextlib.contextmanager
+def founded(table: Table) -> Iterator[Database]:
+    """The same, made where the engine has not run yet: people and clients may come before it."""
+    make_private_folder(table.engine.data)
+    database = open_database(locate(table.engine))
+    try:
+        migrate(database.engine)
         yield database
     finally:
         database.close()

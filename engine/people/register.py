@@ -107,7 +107,7 @@ class Register:
         self._record("person.roles_changed", before.username, detail)
         return self._shown(after)
 
-    def disable(self, person_id: str) -> Person:
+    def disable(self, person_id: str, *, reason: str = "") -> Person:
         """Shut somebody out, at once."""
         people.alone(self.connection)
         person = self._whole(person_id)
@@ -116,7 +116,8 @@ class Register:
             people.change(self.connection, person_id, disabled_at=self.now)
             people.drop_invitation(self.connection, person_id)
             ended = sign_ins.end_all(self.connection, person_id)
-            self._record("person.disabled", person.username, {"sessions_ended": ended})
+            detail = {"sessions_ended": ended, **({"reason": reason} if reason else {})}
+            self._record("person.disabled", person.username, detail)
         return self.find(person_id)
 
     def enable(self, person_id: str) -> Person:
@@ -146,6 +147,13 @@ class Register:
         ended = sign_ins.end_all(self.connection, person_id)
         self._record("person.reset", person.username, {"sessions_ended": ended})
         return self._invitation(person_id, needed=person.identity == "password")
+
+    def end_sessions(self, person_id: str) -> int:
+        """Sign somebody out everywhere; how many sessions that were."""
+        person = self._whole(person_id)
+        ended = sign_ins.end_all(self.connection, person_id)
+        self._record("person.sessions_ended", person.username, {"sessions_ended": ended})
+        return ended
 
     # ── in common ───────────────────────────────────────────────────────────────────────────────
 
