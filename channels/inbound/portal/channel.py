@@ -6,8 +6,9 @@ takes the paths that no other channel has: it is looked at last.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from itertools import groupby
 from types import ModuleType
 
@@ -15,7 +16,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, Router
 
-from channels.inbound.portal import assets, clients, enrolment, outside, people, profile, sign_in
+from channels.inbound.portal import assets, clients, enrolment, events, outside, people, profile, sign_in
+from channels.inbound.portal.changes import Changes
 from channels.inbound.portal.frame import Frame
 from channels.inbound.portal.gate import Gate
 from channels.inbound.portal.page import House, Page
@@ -23,6 +25,7 @@ from channels.inbound.portal.rendering import Rendering
 from channels.inbound.portal.security import Guard
 from channels.inbound.portal.settings import PortalSettings
 from channels.inbound.portal.shield import Shield
+from channels.inbound.uploads.desk import Uploads
 from engine.channel import InboundContext, InboundType, Intake
 
 MODULES: tuple[ModuleType, ...] = (
@@ -32,6 +35,7 @@ MODULES: tuple[ModuleType, ...] = (
     profile,
     people,
     clients,
+    events,
 )
 """Where the pages are, in the order of the navigation."""
 
@@ -43,15 +47,28 @@ class Portal:
         self._settings = settings
         self._context = context
         self._gate = Gate(settings)
+        self._changes: Changes | None = None
+        self._uploads: Uploads | None = None
+
+    @contextlib.asynccontextmanager
+    async def listening(self, intake: Intake) -> AsyncIterator[None]:
+        """Entered: changes are told and uploads are taken in. Left: no page waits for either."""
+        assert self._changes is not None  # made by `routes`, which comes first
+        assert self._uploads is not None
+        async with self._uploads.working(), self._changes.following():
+            yield
 
     def measured(self) -> dict[str, float]:
-        """Requests and live pages at this moment."""
-        return self._gate.measured(self._context.name)
+        """Requests, live pages and uploads at this moment."""
+        name = self._context.name
+        return self._gate.measured(name) | (self._uploads.measured(name) if self._uploads else {})
 
     def routes(self, intake: Intake) -> Sequence[BaseRoute]:
         """The portal as one mount."""
         pages = [page for module in MODULES for page in module.PAGES]
         settings = self._settings
+        self._changes = Changes(intake.orders)
+        self._uploads = Uploads(settings.uploads, self._context, intake)
         house = House(
             settings,
             self._context,
@@ -60,6 +77,8 @@ class Portal:
             Guard(settings, self._context.public_url),
             Shield(),
             tuple(page for page in pages if page.label),
+            self._changes,
+            self._uploads,
         )
         routes = [Route("/static/{name}", _static_of(house.guard), methods=["GET"])]
         by_path = sorted(pages, key=_place)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from channels.inbound.uploads.settings import UploadSettings
 from engine.channel import Duration, Settings
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -68,6 +69,8 @@ class PortalSettings(Settings):
     twice as many; more is answered with 429."""
     receive_timeout: Duration = 30.0
     """How long a form may take to arrive."""
+    uploads: UploadSettings = UploadSettings()
+    """What may be uploaded, and for how long an interrupted upload waits to be gone on with."""
 
     @model_validator(mode="after")
     def _check_wire(self) -> PortalSettings:
