@@ -66,9 +66,24 @@ class ResultFiles:
         self._batch_exports = {one.name: one for one in batch_exports}
         self._kept: Kept = EVERYTHING
 
+    @property
+    def formats(self) -> Sequence[str]:
+        """The installed formats of a result."""
+        return tuple(self._exports)
+
+    @property
+    def batch_formats(self) -> Sequence[str]:
+        """The installed formats of the report of a batch."""
+        return tuple(self._batch_exports)
+
     def keep(self, kept: Kept) -> None:
         """Another table's destinations where results are kept, from now on."""
         self._kept = kept
+
+    async def look(self, result_id: str, *, sites: Collection[str] | None) -> Result:
+        """A result as it stands."""
+        read = self._database.read(lambda c: self._found(c, result_id, sites, EVERYTHING))
+        return (await self._asked(read)).versions[-1]
 
     async def result(
         self, result_id: str, name: str, *, reader: Submitter, sites: Collection[str] | None

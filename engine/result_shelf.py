@@ -6,10 +6,11 @@ the audit trail. What is of another site, or of no order, is not there.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from engine.clinical import Result
 from engine.errors import OrderRefused, OrderRefusedReason
 from engine.order_model import Submitter
 
@@ -25,6 +26,20 @@ class HandedOut:
 
 class ResultShelf(Protocol):
     """Where the files of results are."""
+
+    @property
+    def formats(self) -> Sequence[str]:
+        """The installed formats of a result."""
+        ...
+
+    @property
+    def batch_formats(self) -> Sequence[str]:
+        """The installed formats of the report of a batch."""
+        ...
+
+    async def look(self, result_id: str, *, sites: Collection[str] | None) -> Result:
+        """A result as it stands, for who shows it and says so on the trail himself; raises as `result`."""
+        ...
 
     async def result(
         self, result_id: str, name: str, *, reader: Submitter, sites: Collection[str] | None
@@ -51,6 +66,13 @@ class ResultShelf(Protocol):
 
 class EmptyShelf(ResultShelf):
     """Where no engine runs behind a channel: there is nothing."""
+
+    formats: Sequence[str] = ()
+    batch_formats: Sequence[str] = ()
+
+    async def look(self, result_id: str, *, sites: Collection[str] | None) -> Result:
+        """Nothing."""
+        raise OrderRefused(OrderRefusedReason.NOT_FOUND, "no such result here")
 
     async def result(
         self, result_id: str, name: str, *, reader: Submitter, sites: Collection[str] | None
