@@ -1,4 +1,4 @@
-"""The REST API: orders, batches and results for programs, at `/api/v1` of the engine's HTTP address.
+"""The REST API: orders, uploads, batches and results for programs, at `/api/v1` of the engine's HTTP address.
 
 Enter: HTTP requests with an access token (RFC 6750). Leave: JSON, or problem details (RFC 9457); the API
 describes itself at `openapi.json` (OpenAPI 3.1) and, for people, at `docs`. What a client may see is its
@@ -7,8 +7,9 @@ site's; what lies elsewhere is not there.
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from itertools import groupby
 
 from pydantic import Field
@@ -17,16 +18,27 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import Receive, Scope, Send
 
-from channels.inbound import rest_batches, rest_files, rest_openapi, rest_orders, rest_page, rest_results
+from channels.inbound import (
+    rest_batches,
+    rest_files,
+    rest_openapi,
+    rest_orders,
+    rest_page,
+    rest_results,
+    rest_uploads,
+)
 from channels.inbound.places import Places
 from channels.inbound.rest_gate import Buckets, Gate
 from channels.inbound.rest_operation import Operation
 from channels.inbound.rest_problem import ProblemRaised
 from channels.inbound.rest_resource import Resource
+from channels.inbound.uploads.desk import Uploads
+from channels.inbound.uploads.settings import UploadSettings
 from engine.channel import Duration, InboundContext, InboundType, Intake, Settings, Size
 
 OPERATIONS: tuple[Operation, ...] = (
     *rest_orders.OPERATIONS,
+    *rest_uploads.OPERATIONS,
     *rest_results.OPERATIONS,
     *rest_batches.OPERATIONS,
     *rest_files.OPERATIONS,
@@ -52,6 +64,8 @@ class RestSettings(Settings):
     """How deep a body of JSON may be nested."""
     receive_timeout: Duration = 30.0
     """How long a body of JSON may take to arrive."""
+    uploads: UploadSettings = UploadSettings()
+    """How [uploads](../uploads.md) are taken in, and what one may be."""
 
 
 class Rest:
@@ -61,16 +75,41 @@ class Rest:
         self._settings = settings
         self._context = context
         self._places = Places(settings.max_requests, settings.max_requests_per_site)
+        self._bodies = Places(settings.uploads.max_bodies, None)
+        self._uploads: Uploads | None = None
 
     def measured(self) -> dict[str, float]:
-        """Requests by site, and what was kept within its limits."""
-        return self._places.measured("pons_requests", f'inbound="{self._context.name}"')
+        """Requests and uploads by site, and what was kept within its limits."""
+        name = self._context.name
+        samples = self._places.measured("pons_requests", f'inbound="{name}"')
+        samples |= self._bodies.measured("pons_upload_bodies", f'inbound="{name}"')
+        return samples | (self._uploads.measured(name) if self._uploads is not None else {})
+
+    @contextlib.asynccontextmanager
+    async def listening(self, intake: Intake) -> AsyncIterator[None]:
+        """Entered: complete uploads are taken in. Left: they rest, and go on at the next start."""
+        async with self._desk(intake).working():
+            yield
+
+    def _desk(self, intake: Intake) -> Uploads:
+        if self._uploads is None:
+            self._uploads = Uploads(self._settings.uploads, self._context, intake)
+        return self._uploads
 
     def routes(self, intake: Intake) -> Sequence[BaseRoute]:
         """The API as one mount."""
         settings, base = self._settings, self._settings.path
         buckets = Buckets(settings.requests_per_second)
-        gate = Gate(self._context, intake, base, settings.site, self._places, buckets)
+        gate = Gate(
+            self._context,
+            intake,
+            base,
+            settings.site,
+            self._places,
+            self._bodies,
+            buckets,
+            self._desk(intake),
+        )
         document = rest_openapi.document(OPERATIONS, base)
         page = rest_page.page(document)
 

@@ -7,15 +7,17 @@ refused: a name twice in one object, NaN, text that is not UTF-8, half a surroga
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from channels.inbound.rest_problem import ProblemRaised
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+_SOME, _PATIENCE = 4 << 20, 2.0  # bytes, seconds that are read on of an upload that was refused
 _READ_ON = 4  # times the limit: so much is read of what is refused, for the client to get to read the answer
 
 
@@ -38,6 +40,22 @@ async def read(request: Request, limit: int, patience: float) -> bytes:
     if size > limit:
         raise ProblemRaised("too-large", f"a body of JSON may have {limit} bytes")
     return bytes(gathered)
+
+
+async def read_on(request: Request) -> None:
+    """Read on a little of what was refused: a client that still sends would lose the answer.
+
+    Who waits to be told to go on (RFC 9110 10.1.1) has not begun to send.
+    """
+    if request.headers.get("expect", "").lower() == "100-continue":
+        return
+    size = 0
+    with contextlib.suppress(TimeoutError, ClientDisconnect, RuntimeError):  # it was read to its end
+        async with asyncio.timeout(_PATIENCE):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > _SOME:
+                    return
 
 
 def of_type(request: Request, taken: tuple[str, ...]) -> None:

@@ -15,8 +15,11 @@ from starlette.requests import Request
 
 from channels.inbound.http_peer import PeerRefused, token_of
 from channels.inbound.places import Places
-from channels.inbound.rest_operation import Visit
+from channels.inbound.rest_operation import Operation, Visit
 from channels.inbound.rest_problem import ProblemRaised
+from channels.inbound.uploads.desk import Uploads
+from channels.inbound.uploads.refusal import UploadRefused
+from channels.inbound.uploads.upload import Upload
 from engine.channel import Grant, InboundContext, Intake
 
 _CLIENTS = 10_000  # buckets; past that, those that are full again are forgotten: they say nothing
@@ -59,42 +62,65 @@ class Gate:
         base: str,
         only: str | None,
         places: Places,
+        bodies: Places,
         buckets: Buckets,
+        uploads: Uploads,
     ) -> None:
         """
         Args:
             only: the one site whose clients may come in; any when None.
+            places: of requests that are answered soon.
+            bodies: of those that bring uploads.
         """
         self._context = context
         self._intake = intake
         self._base = base
         self._only = only
         self._places = places
+        self._bodies = bodies
+        self._uploads = uploads
         self._buckets = buckets
 
     @contextlib.asynccontextmanager
-    async def entered(self, request: Request, scope: str) -> AsyncIterator[Visit]:
+    async def entered(self, request: Request, operation: Operation) -> AsyncIterator[Visit]:
         """A request that was let in, for as long as it takes.
 
         Raises:
             PeerRefused: without a token that is good here.
+            UploadRefused: at a signed address that is none.
             ProblemRaised: too many, too often.
         """
         if request.client is None:
             raise PeerRefused(400, "the connection is gone")
         address = request.client.host.removeprefix("::ffff:")
-        grant, _ = await token_of(request, self._context, self._intake, address, scope)
+        upload: Upload | None = None
+        if operation.linked:
+            upload = await self._by_link(request, address)
+            grant = Grant("signed address", upload.site, frozenset(), "", 0.0)
+        else:
+            grant, _ = await token_of(request, self._context, self._intake, address, operation.scope)
+            self._pace(grant)
         if self._only is not None and not grant.is_for(self._only):
             raise PeerRefused(403, "the site of this token has no business here")
-        self._pace(grant)
         who = grant.site or grant.client_id
-        full = self._places.take(who)
+        places = self._bodies if operation.streams else self._places
+        full = places.take(who)
         if full is not None:
             raise ProblemRaised("busy", "too many requests at once; try again later")
         try:
-            yield Visit(request, self._context, self._intake, grant, self._base)
+            yield Visit(request, self._context, self._intake, grant, self._base, self._uploads, upload=upload)
         finally:
-            self._places.leave(who)
+            places.leave(who)
+
+    async def _by_link(self, request: Request, address: str) -> Upload:
+        shown = request.query_params
+        try:
+            return await self._uploads.linked(
+                request.path_params["upload_id"], shown.get("expires", ""), shown.get("signature", "")
+            )
+        except UploadRefused:
+            self._intake.turned_away(self._context.name, "token", address, "", "")
+            raise
 
     def _pace(self, grant: Grant) -> None:
         wait = self._buckets.take(grant.client_id)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from channels.inbound.uploads.upload import Failure, Kind, Part, UploadState
 from engine.model import Batch, OrderResult, OrderState, StudyOrder
 
 TEXT = r"^[^\x00-\x1f\x7f]*$"  # one line
@@ -67,6 +68,86 @@ class GivenCancellation(Given):
     """Why an order is cancelled."""
 
     reason: str = Field("", max_length=200, pattern=TEXT)
+
+
+class GivenUpload(Given):
+    """An upload as a client begins it."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, json_schema_extra={"examples": [{"kind": "multipart", "size": 73400320}]}
+    )
+
+    kind: Kind = Field("single", description="single: all at once; multipart: in parts that can be resumed")
+    size: int | None = Field(None, ge=1, le=2**53, description="bytes that it has; others are refused")
+    sha256: str | None = Field(
+        None, pattern=r"^[0-9a-f]{64}$", description="of all of it, in hex; compared before it is taken in"
+    )
+
+
+class ListedPart(Given):
+    """A part that a client has sent."""
+
+    number: int = Field(ge=1, le=10_000)
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+
+
+class GivenCompletion(Given):
+    """What an upload is completed of."""
+
+    parts: list[ListedPart] | None = Field(
+        None, min_length=1, max_length=10_000, description="every part; when absent those that are here"
+    )
+
+
+class LinkAsked(Given):
+    """What an address was signed with."""
+
+    expires: str = Field("", max_length=12, description="seconds since 1970")
+    signature: str = Field("", max_length=64)
+
+
+class UploadStanding(BaseModel):
+    """An upload as it stands."""
+
+    upload_id: str
+    order_id: str
+    kind: Kind
+    state: UploadState
+    created_at: AwareDatetime
+    changed_at: AwareDatetime
+    expires_at: AwareDatetime | None = Field(
+        None, description="when it is dropped unless something of it comes"
+    )
+    size: int | None = Field(None, description="bytes that were announced")
+    received: int = Field(0, description="bytes that are here; 0 once it is over")
+    parts: tuple[Part, ...] = Field((), description="parts that are here, durable")
+    waits: str = Field("", description="why it is complete and not taken in yet")
+    study_instance_uid: str = ""
+    instances: int = 0
+    known: int = Field(0, description="of the instances, those that were here before")
+    skipped: int = Field(0, description="files of operating systems and disc writers that were passed over")
+    failure: Failure | None = Field(None, description="why nothing of it was kept")
+
+
+class UploadBegun(BaseModel):
+    """An upload, and how it is sent."""
+
+    upload: UploadStanding
+    method: str = "PUT"
+    url: str = Field(
+        description="where it is sent, from the host of the API on; for parts with {number} in it"
+    )
+    headers: dict[str, str] = Field(description="to send with it")
+    url_expires_at: AwareDatetime | None = Field(None, description="until when it may be sent there")
+    max_size: int = Field(description="bytes that it may have")
+    max_part: int | None = Field(None, description="bytes that a part may have")
+    max_parts: int | None = None
+
+
+class Received(BaseModel):
+    """What became of a whole upload; nothing of it can be read at its address."""
+
+    state: UploadState
 
 
 class GivenBatch(Given):

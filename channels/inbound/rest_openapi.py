@@ -23,9 +23,15 @@ _PLACES = {
     "result_id": "a result's `result_id`",
     "type": "a format, or the name of a file",
     "study_instance_uid": "a Study Instance UID",
+    "upload_id": "an upload's `upload_id`",
+    "number": "number of a part, from 1",
 }
+_NAME = {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"}
+_SCHEMAS: Mapping[str, dict[str, Any]] = {"number": {"type": "integer", "minimum": 1, "maximum": 10_000}}
 _ALWAYS = ("malformed", "unauthorized", "forbidden", "invalid", "too-many", "defect", "busy", "full")
 _OF_A_BODY = ("silent", "too-large", "media-type")
+_OF_BYTES = ("silent", "too-large", "digest", "quota", "state")
+BYTES = "application/octet-stream"
 _REF = "#/components/schemas/{model}"
 
 
@@ -80,7 +86,7 @@ def _operation(one: Operation, refs: Refs) -> dict[str, Any]:
         "operationId": one.name,
         "tags": [one.tag],
         "summary": one.summary,
-        "security": [{"oauth2": [one.scope]}],
+        "security": [] if one.linked else [{"oauth2": [one.scope]}],
         "parameters": _parameters(one),
         "responses": _responses(one, refs),
     }
@@ -90,6 +96,8 @@ def _operation(one: Operation, refs: Refs) -> dict[str, Any]:
             "required": one.body_required,
             "content": {media_type: {"schema": schema} for media_type in one.body_types},
         }
+    elif one.streams:
+        made["requestBody"] = {"required": True, "content": {BYTES: {}}}
     return made
 
 
@@ -100,7 +108,7 @@ def _parameters(one: Operation) -> list[dict[str, Any]]:
             "in": "path",
             "required": True,
             "description": _PLACES[name],
-            "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"},
+            "schema": _SCHEMAS.get(name, _NAME),
         }
         for name in re.findall(r"{(\w+)}", one.path)
     ]
@@ -138,10 +146,15 @@ def _responses(one: Operation, refs: Refs) -> dict[str, Any]:
         success["headers"] = {
             name: {"description": HEADERS[name], "schema": {"type": "string"}} for name in one.answer_headers
         }
-    made = {str(one.status): success}
+    made = {str(status): success for status in (one.status, *one.other_statuses)}
     if "If-None-Match" in one.request_headers:
         made["304"] = {"description": "Nothing has changed"}
-    codes = (*_ALWAYS, *(_OF_A_BODY if one.body is not None else ()), *one.problems)
+    codes = (
+        *(code for code in _ALWAYS if code != "unauthorized" or not one.linked),
+        *(_OF_A_BODY if one.body is not None else ()),
+        *(_OF_BYTES if one.streams else ()),
+        *one.problems,
+    )
     for status in sorted({TITLES[code][0] for code in codes}):
         titles = dict.fromkeys(TITLES[code][1] for code in codes if TITLES[code][0] == status)
         made[str(status)] = {

@@ -16,6 +16,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from channels.inbound.rest_problem import Mistake, ProblemRaised
+from channels.inbound.uploads.desk import Uploads
+from channels.inbound.uploads.upload import Upload
 from engine.channel import Grant, InboundContext, Intake
 from engine.model import Submitter
 
@@ -43,6 +45,9 @@ class Operation:
     body: type[BaseModel] | None = None
     body_types: tuple[str, ...] = (JSON,)
     body_required: bool = True
+    streams: bool = False  # its body is bytes, which it reads itself
+    linked: bool = False  # let in by the signature of its address, and by no token
+    other_statuses: tuple[int, ...] = ()  # of the same answer
     request_headers: tuple[str, ...] = ()  # keys of `HEADERS`
     answer_headers: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()  # keys of `rest_problem.TITLES` beside those of every operation
@@ -55,6 +60,8 @@ HEADERS: Mapping[str, str] = {
     "ETag": "the version of what is answered",
     "Location": "where what was made is",
     "Link": "the next page (RFC 8288)",
+    "Content-Digest": "sha-256=:base64:, sha-512=:base64: of the body (RFC 9530): compared before it is kept",
+    "Content-MD5": "MD5 of the body in base64 (RFC 1864): compared before it is kept",
 }
 
 
@@ -67,9 +74,11 @@ class Visit:
     intake: Intake
     grant: Grant
     base: str  # path of the API
+    uploads: Uploads
     body: Any = None  # of the operation's model
     query: Any = None
     parts: Mapping[str, str] = field(default_factory=dict)  # of the path
+    upload: Upload | None = None  # that its signed address is of
 
     @property
     def sites(self) -> tuple[str, ...] | None:

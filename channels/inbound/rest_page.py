@@ -72,6 +72,12 @@ def page(document: Mapping[str, Any]) -> str:
     )
 
 
+def _scope(operation: Mapping[str, Any]) -> str:
+    if not operation["security"]:
+        return "No token: the address is signed."
+    return f"Scope: <code>{escape(operation['security'][0]['oauth2'][0])}</code>"
+
+
 def _operations(document: Mapping[str, Any], base: str, tag: str) -> Iterable[str]:
     for path, methods in document["paths"].items():
         for method, one in methods.items():
@@ -82,7 +88,7 @@ def _operations(document: Mapping[str, Any], base: str, tag: str) -> Iterable[st
                 for part in one["parameters"]
             ]
             bodies = [
-                f"<p>Body: {_model(content['schema'])} as <code>{escape(media_type)}</code></p>"
+                f"<p>Body: {_model(content.get('schema', {}))} as <code>{escape(media_type)}</code></p>"
                 for media_type, content in one.get("requestBody", {}).get("content", {}).items()
             ]
             answers = [
@@ -93,7 +99,7 @@ def _operations(document: Mapping[str, Any], base: str, tag: str) -> Iterable[st
             yield (
                 f'<details id="{escape(one["operationId"])}"><summary><code>{method.upper()} '
                 f"{escape(base + path)}</code> {escape(one['summary'])}</summary>"
-                f"<p>Scope: <code>{escape(one['security'][0]['oauth2'][0])}</code></p>"
+                f"<p>{_scope(one)}</p>"
                 + (_table(("parameter", "in", "meaning"), rows) if rows else "")
                 + "".join(bodies)
                 + _table(("status", "body", "when"), answers)

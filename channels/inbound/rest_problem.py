@@ -13,6 +13,8 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 from starlette.responses import JSONResponse, Response
 
+from channels.inbound.uploads.refusal import Reason, UploadRefused
+from channels.inbound.uploads.upload import Failure
 from engine.errors import Busy, OrderRefused, OrderRefusedReason
 
 MEDIA_TYPE = "application/problem+json"
@@ -20,18 +22,23 @@ RETRY_AFTER = "30"  # seconds
 
 TITLES: Mapping[str, tuple[int, str]] = {
     "malformed": (400, "The request cannot be read"),
+    "digest": (400, "The bytes are not those announced"),
     "unauthorized": (401, "An access token is needed"),
     "forbidden": (403, "The access token does not allow this"),
+    "link": (403, "The signed address has expired, or is not one of ours"),
     "not-found": (404, "There is nothing here"),
     "method": (405, "The resource has no such method"),
     "silent": (408, "The body did not arrive in time"),
-    "state": (409, "The order is past what was asked"),
+    "state": (409, "The order, or the upload, is past what was asked"),
+    "parts": (409, "The upload is not complete"),
     "gone": (410, "The result was retracted"),
     "version": (412, "It has changed since it was looked at"),
     "too-large": (413, "The body is too large"),
     "media-type": (415, "The body is of another media type"),
     "invalid": (422, "The request cannot be used"),
+    "package": (422, "What was uploaded cannot be taken"),
     "idempotency": (422, "The idempotency key came with another request"),
+    "quota": (429, "The site has too much under way"),
     "too-many": (429, "Too many requests"),
     "defect": (500, "The engine has a defect"),
     "busy": (503, "The engine has too much to do"),
@@ -47,6 +54,19 @@ _REFUSED = {
     OrderRefusedReason.GONE: "gone",
     OrderRefusedReason.IDEMPOTENCY: "idempotency",
 }
+_UPLOAD_REFUSED = {
+    Reason.NOT_FOUND: "not-found",
+    Reason.STATE: "state",
+    Reason.PARTS: "parts",
+    Reason.DIGEST: "digest",
+    Reason.MALFORMED: "malformed",
+    Reason.TOO_LARGE: "too-large",
+    Reason.QUOTA: "quota",
+    Reason.LINK: "link",
+    Reason.SILENT: "silent",
+}
+_NOT_TAKEN = {"order": "state", "digest": "digest", "parts": "parts", "defect": "defect"}
+_TOO_MUCH = ("too_large", "too_many", "bomb")
 
 
 class Mistake(BaseModel):
@@ -66,6 +86,7 @@ class Problem(BaseModel):
     status: int
     detail: str = ""
     errors: list[Mistake] | None = None
+    reason: str | None = Field(None, description="why an upload was not taken: one of docs/uploads.md")
 
 
 class ProblemRaised(Exception):
@@ -79,18 +100,21 @@ class ProblemRaised(Exception):
         mistakes: Sequence[Mistake] = (),
         status: int | None = None,
         headers: Mapping[str, str] | None = None,
+        reason: str | None = None,
     ) -> None:
         """
         Args:
             code: a key of `TITLES`.
             status: another status than the usual one.
+            reason: why an upload was not taken in.
         """
         super().__init__(detail)
         self.code = code
         self.status = status or TITLES[code][0]
         self.mistakes = list(mistakes)
+        self.reason = reason
         self.headers = dict(headers or {})
-        if self.status in (503, 507):
+        if self.status in (503, 507) or code == "quota":
             self.headers.setdefault("Retry-After", RETRY_AFTER)
 
     def response(self, base: str) -> Response:
@@ -105,6 +129,7 @@ class ProblemRaised(Exception):
             status=self.status,
             detail=str(self),
             errors=self.mistakes or None,
+            reason=self.reason,
         )
         return JSONResponse(
             problem.model_dump(exclude_none=True),
@@ -126,6 +151,20 @@ def of_order(error: OrderRefused) -> ProblemRaised:
             mistakes.append(Mistake(parameter="after", detail=why))
     detail = f"{len(mistakes)} mistakes, see errors" if len(mistakes) > 1 else text
     return ProblemRaised(_REFUSED[error.reason], detail, mistakes=mistakes)
+
+
+def of_upload(error: UploadRefused) -> ProblemRaised:
+    """What the desk of uploads refused."""
+    return ProblemRaised(_UPLOAD_REFUSED[error.reason], str(error))
+
+
+def of_failure(failure: Failure) -> ProblemRaised:
+    """What was uploaded and could not be taken in."""
+    code = _NOT_TAKEN.get(failure.reason, "package")
+    status = None
+    if code == "package":
+        status = 413 if failure.reason in _TOO_MUCH else 415 if failure.reason == "unsupported" else 422
+    return ProblemRaised(code, failure.detail, status=status, reason=failure.reason)
 
 
 def of_busy(error: Busy) -> ProblemRaised:

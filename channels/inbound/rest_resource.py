@@ -23,6 +23,7 @@ from channels.inbound.http_peer import PeerRefused
 from channels.inbound.rest_gate import Gate
 from channels.inbound.rest_operation import Operation
 from channels.inbound.rest_problem import Mistake, ProblemRaised
+from channels.inbound.uploads.refusal import UploadRefused
 from engine.errors import Busy, OrderRefused
 
 logger = logging.getLogger("pons.rest")
@@ -56,6 +57,10 @@ class Resource:
             sorted({*self._operations, "OPTIONS"} | ({"HEAD"} if "GET" in self._operations else set()))
         )
 
+    def _streams(self, request: Request) -> bool:
+        operation = self._operations.get(request.method)
+        return operation is not None and operation.streams
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         request = Request(scope, receive)
@@ -63,6 +68,8 @@ class Resource:
             response = await self._answer(request)
         except ProblemRaised as problem:
             response = self._told(request, problem)
+            if self._streams(request):
+                await rest_body.read_on(request)
         except ClientDisconnect:
             response = Response(status_code=400)  # for nobody
         except Exception as error:
@@ -82,7 +89,7 @@ class Resource:
             said = f"this resource has {self._allowed}"
             raise ProblemRaised("method", said, headers={"Allow": self._allowed})
         try:
-            async with self._gate.entered(request, operation.scope) as visit:
+            async with self._gate.entered(request, operation) as visit:
                 visit.parts = _parts(request)
                 visit.query = _query(request, operation)
                 visit.body = await self._body(request, operation)
@@ -92,6 +99,8 @@ class Resource:
             raise ProblemRaised(code, str(refused), headers=refused.headers) from None
         except OrderRefused as refused:
             raise rest_problem.of_order(refused) from None
+        except UploadRefused as refused:
+            raise rest_problem.of_upload(refused) from None
         except Busy as busy:
             raise rest_problem.of_busy(busy) from None
 

@@ -226,7 +226,10 @@ class Uploads:
         until = time.monotonic() + patience
         async with self._tender.settled:
             while True:
-                upload = await in_thread(None, folder.facts)
+                try:
+                    upload = await in_thread(None, folder.facts)
+                except FileNotFoundError:  # it was over, and is not told of any more
+                    raise not_found() from None
                 left = until - time.monotonic()
                 if upload.state is not UploadState.TAKING or left <= 0:
                     return upload
@@ -286,7 +289,8 @@ class Uploads:
             descriptor, path = folder.incoming()  # not in a thread: who is cancelled would not get it
         except FileNotFoundError:
             raise not_found() from None
-        body = Body(chunks, announced, limit, self.settings.idle_timeout, grow, self._check_disk)
+        pace = (self.settings.idle_timeout, self.settings.min_rate)
+        body = Body(chunks, announced, limit, *pace, grow, self._check_disk)
         try:
             size, sha256 = await receive(body, descriptor)
             part = Part(number=number, size=size, sha256=sha256)

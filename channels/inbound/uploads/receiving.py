@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from channels.inbound.uploads.completeness import refuse_too_large
 from channels.inbound.uploads.ledger import full
 from channels.inbound.uploads.refusal import Reason, UploadRefused
 from channels.inbound.uploads.taking import in_thread
+from channels.transport.pace import Pace
 
 PIECE = 1 << 20  # bytes gathered before a thread writes them
 LOOK = 64 << 20  # bytes after which the disk is looked at again
@@ -30,6 +32,7 @@ class Body:
     announced: Announced
     limit: int  # bytes
     idle_timeout: float  # seconds
+    min_rate: int  # bytes per second
     grow: Callable[[int], None]  # called before so many bytes are written; may raise
     check_disk: Callable[[], None]  # raises Busy when it is low
 
@@ -65,7 +68,7 @@ async def receive(body: Body, descriptor: int) -> tuple[int, str]:
     gathered = bytearray()
     writing: asyncio.Task[None] | None = None
     try:
-        async for chunk in _patiently(body.chunks, body.idle_timeout):
+        async for chunk in _patiently(body):
             size += len(chunk)
             refuse_too_large(size, body.limit)
             gathered += chunk
@@ -88,14 +91,19 @@ async def receive(body: Body, descriptor: int) -> tuple[int, str]:
     return size, hashes["sha256"].hexdigest()
 
 
-async def _patiently(chunks: AsyncIterable[bytes], patience: float) -> AsyncIterator[bytes]:
-    arriving = aiter(chunks)
+async def _patiently(body: Body) -> AsyncIterator[bytes]:
+    arriving = aiter(body.chunks)
+    pace = Pace(body.min_rate, body.idle_timeout)
     while True:
+        began = time.monotonic()
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(body.idle_timeout):
                 chunk = await anext(arriving)
         except StopAsyncIteration:
             return
         except TimeoutError:
-            raise UploadRefused(Reason.SILENT, f"nothing came for {patience:g} s; send it again") from None
+            said = f"nothing came for {body.idle_timeout:g} s; send it again"
+            raise UploadRefused(Reason.SILENT, said) from None
+        if pace.is_too_slow(time.monotonic() - began, len(chunk)):
+            raise UploadRefused(Reason.SILENT, f"slower than {body.min_rate} bytes per second; send it again")
         yield chunk

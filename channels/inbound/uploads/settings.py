@@ -26,6 +26,8 @@ class UploadSettings(Settings):
     """Uploads and parts received at once; of one site, three quarters of them."""
     idle_timeout: Duration = 30.0
     """How long a body may stand still before it is given up; what came of a part is dropped."""
+    min_rate: Size = 1024
+    """Bytes per second that a client must keep up over each `idle_timeout` of waiting for it; 0: any."""
     link_life: Duration = 3600.0
     """How long the address of an upload that comes whole can be used."""
     expire_after: Duration = 86400.0

@@ -21,7 +21,9 @@ SITES = {"st-marys": Site("st-marys", "St. Mary's", addresses=("127.0.0.1",))}
 
 @pytest.fixture
 async def api(house: Any) -> AsyncIterator[httpx.AsyncClient]:
-    channel = CHANNEL.build(RestSettings(path="/gate/v1"), InboundContext("api", Directory(SITES), 1 << 20))
+    channel = CHANNEL.build(
+        RestSettings(path="/gate/v1"), InboundContext("api", Directory(SITES), 1 << 20, data=house.data)
+    )
     assert isinstance(channel, Rest)
     assert isinstance(channel, Measures)
     async with (
@@ -31,7 +33,7 @@ async def api(house: Any) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
+@pytest.mark.parametrize("operation", [one for one in OPERATIONS if not one.linked], ids=lambda one: one.name)
 async def test_nobody_comes_in_without_a_token(api: httpx.AsyncClient, operation: Any) -> None:
     """Also from the address of a site, and before anything of the request is looked at."""
     path = "/gate/v1" + re.sub(r"{\w+}", "x", operation.path)
@@ -39,6 +41,14 @@ async def test_nobody_comes_in_without_a_token(api: httpx.AsyncClient, operation
     assert (answer.status_code, answer.json()["type"]) == (401, "/gate/v1/docs#unauthorized")
     assert f'scope="{operation.scope}"' in answer.headers["www-authenticate"]
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("operation", [one for one in OPERATIONS if one.linked], ids=lambda one: one.name)
+async def test_an_address_that_nobody_signed_lets_nobody_in(api: httpx.AsyncClient, operation: Any) -> None:
+    path = "/gate/v1" + re.sub(r"{\w+}", f"{'0' * 32}.1", operation.path)
+    for query in ({}, {"expires": "9999999999", "signature": "0" * 64}):
+        answer = await api.request(operation.method, path, content=b"bytes", params=query)
+        assert (answer.status_code, answer.json()["type"]) == (403, "/gate/v1/docs#link")
 
 
 async def test_a_path_and_a_method_that_are_none_are_told_in_problems(api: httpx.AsyncClient) -> None:
