@@ -191,6 +191,17 @@ class OrderDesk(Protocol):
         """
         ...
 
+    async def viewed(
+        self, reader: Submitter, action: str, subject: str, detail: Mapping[str, Any] | None = None
+    ) -> None:
+        """Put on the audit trail that a reader is about to be shown something; durable on return.
+
+        Args:
+            action: dotted, such as `order.viewed`, `orders.listed`.
+            subject: an id, never a name or number of a patient.
+        """
+        ...
+
     async def create_batch(self, new: NewBatch) -> Batch:
         """Begin a batch; idempotent as `create` is."""
         ...

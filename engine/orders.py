@@ -214,6 +214,14 @@ class Orders:
 
         return await self._write(work)
 
+    async def viewed(
+        self, reader: Submitter, action: str, subject: str, detail: Mapping[str, Any] | None = None
+    ) -> None:
+        """A reader is about to be shown something."""
+        now = self._clock.now()
+        event = {"actor": str(reader), "action": action, "subject": subject}
+        await self._write(lambda c: append_event(c, now, **event, detail=dict(detail or {})))
+
     def _kept_for(self, reader: Submitter) -> Kept:
         """What is kept for pulling is offered to programs; people see every result."""
         return self._kept if reader.kind == "client" else retrievals.EVERYTHING

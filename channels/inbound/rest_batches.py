@@ -45,7 +45,8 @@ async def show(visit: Visit) -> Response:
 async def report(visit: Visit) -> Response:
     """What came of every order of a batch."""
     found = await visit.intake.orders.batch_report(visit.parts["batch_id"], visit.sites)
-    return visit.fresh(found, tag_of(found))
+    listed = {"orders": [one.order_id for one in found.rows]}
+    return await visit.shown(found, tag_of(found), "batch.viewed", f"batch {found.batch_id}", listed)
 
 
 OPERATIONS = (

@@ -138,6 +138,18 @@ class Visit:
             return Response(status_code=304, headers=told)
         return answered(body, headers=told)
 
+    async def shown(
+        self, body: BaseModel, tag: str, action: str, subject: str, detail: Mapping[str, Any] | None = None
+    ) -> Response:
+        """As `fresh`, on the audit trail before its first byte leaves; a 304 shows nothing."""
+        if not self.has(tag):
+            await self.viewed(action, subject, detail)
+        return self.fresh(body, tag)
+
+    async def viewed(self, action: str, subject: str, detail: Mapping[str, Any] | None = None) -> None:
+        """Put on the audit trail what the client is about to be shown."""
+        await self.intake.orders.viewed(self.submitter, action, subject, detail)
+
 
 def answered(body: BaseModel | None, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A body as JSON, kept by no cache unless its headers say so."""

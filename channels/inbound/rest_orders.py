@@ -5,7 +5,7 @@ Enter: requests that were let in. Leave: orders as the engine's desk has them, b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -51,13 +51,14 @@ async def create(visit: Visit) -> Response:
 async def show(visit: Visit) -> Response:
     """An order as it stands."""
     order = await _order(visit)
-    return visit.fresh(order, _tag(order))
+    return await visit.shown(order, _tag(order), "order.viewed", f"order {order.order_id}")
 
 
 async def show_details(visit: Visit) -> Response:
     """An order with its results, deliveries and holds."""
     found = await visit.intake.orders.get(visit.parts["order_id"], visit.sites)
-    return visit.fresh(found, tag_of(found))
+    subject = f"order {found.order.order_id}"
+    return await visit.shown(found, tag_of(found), "order.viewed", subject, {"part": "details"})
 
 
 async def list_orders(visit: Visit) -> Response:
@@ -78,6 +79,7 @@ async def list_orders(visit: Visit) -> Response:
             after=asked.after,
         )
     )
+    await _listed(visit, page.orders, "orders")
     following = next_page(visit, page.next)
     headers = {"Link": f'<{following}>; rel="next"'} if following else {}
     return answered(Orders(orders=page.orders, next=following), headers=headers)
@@ -86,13 +88,15 @@ async def list_orders(visit: Visit) -> Response:
 async def of_study(visit: Visit) -> Response:
     """The orders on a study; none is an empty list, for the study may be still to come."""
     found = await visit.intake.orders.of_study(visit.parts["study_instance_uid"], visit.sites)
+    await _listed(visit, found, f"study {visit.parts['study_instance_uid']}")
     return answered(StudyOrders(orders=tuple(found)))
 
 
 async def show_metadata(visit: Visit) -> Response:
     """What an order says of its study."""
     order = await _order(visit)
-    return visit.fresh(Metadata(metadata=dict(order.metadata)), _tag(order))
+    told, subject = Metadata(metadata=dict(order.metadata)), f"order {order.order_id}"
+    return await visit.shown(told, _tag(order), "order.viewed", subject, {"part": "metadata"})
 
 
 async def set_metadata(visit: Visit) -> Response:
@@ -137,6 +141,11 @@ def next_page(visit: Visit, after: str | None) -> str | None:
         return None
     asked = [(name, value) for name, value in visit.request.query_params.multi_items() if name != "after"]
     return f"{visit.request.url.path}?{urlencode([*asked, ('after', after)])}"
+
+
+async def _listed(visit: Visit, orders: Sequence[StudyOrder], subject: str) -> None:
+    if orders:
+        await visit.viewed("orders.listed", subject, {"orders": [one.order_id for one in orders]})
 
 
 async def _order(visit: Visit) -> StudyOrder:

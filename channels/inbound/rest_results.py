@@ -6,11 +6,14 @@ client alone, so two programs may poll without disturbing each other.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from starlette.responses import Response
 
 from channels.inbound.rest_model import Acknowledged, AcknowledgedCount, Results, UnretrievedAsked
 from channels.inbound.rest_operation import Operation, Visit, answered, tag_of
 from channels.inbound.rest_problem import Mistake, ProblemRaised
+from engine.model import OrderResult
 
 SCOPE = "results:read"
 
@@ -19,7 +22,10 @@ async def of_order(visit: Visit) -> Response:
     """Every version of every result of an order."""
     found = await visit.intake.orders.get(visit.parts["order_id"], visit.sites)
     results = Results(results=found.results)
-    return visit.fresh(results, tag_of(results))
+    subject, listed = f"order {found.order.order_id}", _ids(found.results)
+    if not listed:
+        return visit.fresh(results, tag_of(results))
+    return await visit.shown(results, tag_of(results), "results.listed", subject, {"results": listed})
 
 
 async def unretrieved(visit: Visit) -> Response:
@@ -31,6 +37,8 @@ async def unretrieved(visit: Visit) -> Response:
         submitter=visit.submitter if asked.mine else None,
         limit=asked.limit,
     )
+    if found:
+        await visit.viewed("results.listed", "unretrieved results", {"results": _ids(found)})
     return answered(Results(results=tuple(found)))
 
 
@@ -39,6 +47,10 @@ async def acknowledge(visit: Visit) -> Response:
     given: Acknowledged = visit.body
     new = await visit.intake.orders.acknowledge(visit.submitter, _sites(visit), given.seqs)
     return answered(AcknowledgedCount(acknowledged=new))
+
+
+def _ids(results: Sequence[OrderResult]) -> list[str]:
+    return [one.result_id for one in results]
 
 
 def _sites(visit: Visit) -> tuple[str, ...]:

@@ -55,6 +55,31 @@ def test_an_order_is_given_looked_at_and_unchanged_the_second_time(marys: Api) -
     assert (details["order"], details["results"], details["deliveries"]) == (order, [], [])
 
 
+def test_each_look_at_an_order_is_on_the_audit_trail_by_itself(house: House) -> None:
+    """By ids, never by what identifies a patient; what shows nothing is not told of."""
+    api = house.api("marys-viewer")
+    order = api.order(metadata={"PatientName": "Quillfeather^Q", "AccessionNumber": "A-viewed"})
+    at = f"/orders/{order['order_id']}"
+    for _ in range(2):
+        tag = api.http.get(at).headers["etag"]
+    assert api.http.get(at, headers={"If-None-Match": tag}).status_code == 304
+    api.http.get(f"{at}/details")
+    api.http.get(f"{at}/metadata")
+    api.http.get("/orders", params={"accession_number": "A-viewed"})
+    api.http.get("/orders", params={"accession_number": "A-nobody"})
+    events = house.engine.json("audit", "--action", "order.viewed")
+    mine = [one for one in events if one["actor"] == "client marys-viewer"]
+    assert {one["subject"] for one in mine} == {f"order {order['order_id']}"}
+    assert sorted(str(one["detail"].get("part", "")) for one in mine) == ["", "", "details", "metadata"]
+    [listed] = [
+        one
+        for one in house.engine.json("audit", "--action", "orders.listed")
+        if one["actor"] == mine[0]["actor"]
+    ]
+    assert listed["detail"] == {"orders": [order["order_id"]]}
+    assert "Quillfeather" not in str(mine) + str(listed)
+
+
 def test_the_same_idempotency_key_gives_the_same_order(marys: Api) -> None:
     given = {"metadata": {"AccessionNumber": "A-idem"}}
     first = marys.http.post("/orders", json=given, headers={"Idempotency-Key": '"k-1"'}).json()
