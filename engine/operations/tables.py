@@ -111,7 +111,7 @@ def _laid_out(
     if sum(map(len, edits.values())) > LARGEST:
         raise OperationRefused(INVALID, f"a table of more than {LARGEST >> 20} MB is for `pons apply`")
     before = database.read_now(lambda c: _kept(c, None))
-    edited = {name: "\n".join(text.splitlines()) + "\n" for name, text in edits.items()}
+    edited = {name: _lines_of_a_file(text) for name, text in edits.items()}
     after = KeptVersion("proposed", before.main, {**before.files, **edited})
     with tempfile.TemporaryDirectory(prefix="pons-") as folder:
         try:
@@ -119,6 +119,12 @@ def _laid_out(
         except (ConfigurationError, OSError, ValueError):
             raise OperationRefused(INVALID, "a file's name must stay below the table's folder") from None
         yield path, before, after
+
+
+def _lines_of_a_file(text: str) -> str:
+    """A browser's text ends its lines as MIME does; a file here does not."""
+    plain = text.replace("\r\n", "\n").replace("\r", "\n")
+    return plain if plain.endswith("\n") else plain + "\n"
 
 
 def _objections(one: Proposal, place: Place, *, force: bool) -> list[str]:

@@ -16,7 +16,23 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, Router
 
-from channels.inbound.portal import assets, clients, enrolment, events, outside, people, profile, sign_in
+from channels.inbound.portal import (
+    again,
+    assets,
+    audit,
+    clients,
+    dashboard,
+    deliveries,
+    enrolment,
+    events,
+    outside,
+    people,
+    places,
+    profile,
+    routes,
+    sign_in,
+    studies,
+)
 from channels.inbound.portal.changes import Changes
 from channels.inbound.portal.frame import Frame
 from channels.inbound.portal.gate import Gate
@@ -29,13 +45,20 @@ from channels.inbound.uploads.desk import Uploads
 from engine.channel import InboundContext, InboundType, Intake
 
 MODULES: tuple[ModuleType, ...] = (
+    dashboard,
     sign_in,
     outside,
     enrolment,
     profile,
+    events,
+    deliveries,
+    again,
+    routes,
+    studies,
+    places,
     people,
     clients,
-    events,
+    audit,
 )
 """Where the pages are, in the order of the navigation."""
 
