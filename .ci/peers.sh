@@ -42,6 +42,8 @@ needs strace strace
 needs curl curl
 needs chromium chromium
 needs openssh-client sftp
+needs openssh-server sshd
+needs lftp lftp
 needs systemd systemd-analyze
 needs nodejs node
 needs npm npm

@@ -23,22 +23,10 @@ from pydicom import dcmread
 from standardwebhooks import Webhook
 from starlette.responses import JSONResponse, Response
 
+from tests.contract.peer import Peer
 from tests.contract.scp import Scp, serving
+from tests.contract.sftp import sftp_push
 from tests.contract.web import CLOSE, STALL, Seen, receiving
-
-
-@dataclass
-class Peer:
-    """A running peer.
-
-    ``attempted`` are the identifiers of everything that arrived, ``accepted`` of what the peer
-    kept and said so, each in order.
-    """
-
-    block: dict[str, Any]  # its block of the table, without site, retry and timeout
-    attempted: Callable[[], list[str]]
-    accepted: Callable[[], list[str]]
-
 
 Rig = Callable[[Sequence[str], Path], AbstractAsyncContextManager[Peer]]
 
@@ -198,6 +186,7 @@ RIGS: dict[str, Rig] = {
         _fhir_identifier, _fhir_taken, JSONResponse(_OUTCOME, 422), type="fhir_diagnostic_report"
     ),
     "hl7_oru": _hl7_oru,
+    "sftp_push": sftp_push,
     "stow_forward": _web(_stored_uids, _stored, Response(status_code=400), type="stow_forward"),
     "webhook": _webhook,
 }
