@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Literal
 
 import asyncssh
 from pydantic import Field
@@ -22,10 +23,13 @@ from pydantic import Field
 from channels.inbound.places import Places
 from channels.inbound.sftp_gate import Gate, House, User
 from channels.inbound.sftp_keys import SIGNATURES, host_key, public_keys
+from channels.inbound.sftp_landing import Lander
 from channels.inbound.sftp_root import Root
 from channels.inbound.sftp_session import Desk
+from channels.inbound.sftp_status import Status, Told
 from channels.inbound.sftp_taking import Pace, Taker
 from channels.inbound.sftp_uploads import Uploads
+from channels.transport.sftp_layout import site_folder
 from channels.transport.ssh_algorithms import ALGORITHMS
 from engine.channel import (
     Duration,
@@ -76,6 +80,14 @@ class SftpSettings(Settings):
     """How long an upload whose connection was cut waits to be finished before it is refused."""
     keep: Duration = 86400.0
     """How long uploads stay in `.done` and `.failed`."""
+    status: Literal["uploads", "site", "none"] = "uploads"
+    """Whose orders `/status` and `/output/groups` tell of: those of `uploads`, all of the `site`, `none`."""
+    group_formats: tuple[str, ...] = Field(("csv", "pdf"), examples=[["csv"]])
+    """File formats of the report of a group, written to `/output/groups` once all its orders are through."""
+    keep_output: Duration = 30 * 86400.0
+    """How long reports stay in `/output`."""
+    keep_status: Duration = 30 * 86400.0
+    """How long the status of an order that is through stays in `/status`."""
     max_waiting: Size = 64 << 30
     """Most bytes of one site in `/input` that are not taken in yet."""
     max_files: int = Field(100_000, ge=1, le=10_000_000)
@@ -126,7 +138,7 @@ class Sftp:
         try:
             folder = self._context.data / "sftp" / name
             key = await asyncio.to_thread(host_key, settings.host_key, folder)
-            desks = await asyncio.to_thread(self._desks, folder, intake, threads)
+            desks = await asyncio.to_thread(self._desks, intake, threads)
             house = House(
                 self._context,
                 intake,
@@ -143,8 +155,11 @@ class Sftp:
             self._acceptor = await self._bound(house, key)
             self.address = self._acceptor.get_addresses()[0][:2]
             places = asyncio.Semaphore(THREADS // 2)
+            status = self._status(intake, threads)
+            takers.append(asyncio.create_task(status.run()))
             for site, desk in desks.items():
-                taker = self._taker(site, desk, intake, threads, places)
+                lander = Lander(self._context, intake, site, settings.package, threads, status.uploaded)
+                taker = self._taker(site, desk, lander, threads, places)
                 takers.append(asyncio.create_task(taker.run()))
             logger.info("listening", extra={"pons": {"inbound": name, "listen": settings.listen}})
             yield
@@ -153,14 +168,15 @@ class Sftp:
             await asyncio.to_thread(threads.shutdown)
             self.address = self._acceptor = None
 
-    def _desks(self, folder: Path, intake: Intake, threads: ThreadPoolExecutor) -> dict[str, Desk]:
+    def _desks(self, intake: Intake, threads: ThreadPoolExecutor) -> dict[str, Desk]:
         settings = self._settings
 
         def check_disk() -> None:
             intake.land().discard()
 
         for site in sorted({user.site for user in self._users.values()}):
-            self._roots[site] = Root(folder / site, settings.max_waiting, settings.max_files)
+            here = site_folder(self._context.data, self._context.name, site)
+            self._roots[site] = Root(here, settings.max_waiting, settings.max_files)
         return {
             site: Desk(root, Uploads(root, settings.quiet, settings.resume_within), threads, check_disk)
             for site, root in self._roots.items()
@@ -197,19 +213,27 @@ class Sftp:
             **ALGORITHMS,
         )
 
+    @property
+    def _look(self) -> float:
+        """Seconds between two looks at what has changed."""
+        return min(1.0, max(0.05, self._settings.quiet / 5))
+
+    def _status(self, intake: Intake, threads: ThreadPoolExecutor) -> Status:
+        settings, context = self._settings, self._context
+        told = Told(settings.status, settings.group_formats, settings.keep_status, settings.keep_output)
+        folders = {site: site_folder(context.data, context.name, site) for site in self._roots}
+        return Status(context, intake.orders, folders, told, self._look, threads)
+
     def _taker(
-        self, site: str, desk: Desk, intake: Intake, threads: ThreadPoolExecutor, places: asyncio.Semaphore
+        self, site: str, desk: Desk, lander: Lander, threads: ThreadPoolExecutor, places: asyncio.Semaphore
     ) -> Taker:
-        settings = self._settings
-        look = min(1.0, max(0.05, settings.quiet / 5))
         return Taker(
             self._context,
-            intake,
             site,
             desk.root,
             desk.uploads,
-            settings.package,
-            Pace(look, settings.keep),
+            lander,
+            Pace(self._look, self._settings.keep),
             threads,
             places,
             self._counts,

@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from channels.transport.sftp_layout import FILES
+
 Parts = tuple[str, ...]
 
 FOLDERS = ("input", "output", "status")
@@ -80,7 +82,7 @@ class Root:
     """One site's folder below the channel's; blocks, so it is called in worker threads."""
 
     def __init__(self, folder: Path, max_bytes: int, max_files: int) -> None:
-        self.top = folder / "files"
+        self.top = folder / FILES
         self.open_marks = folder / "open"
         self.taking = folder / "taking"
         for one in (*(self.top / name for name in FOLDERS), self.open_marks, self.taking):

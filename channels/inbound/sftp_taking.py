@@ -11,26 +11,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import hashlib
-import json
 import logging
 import os
 import time
 import traceback
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from channels.inbound.sftp_landing import Lander
 from channels.inbound.sftp_root import DONE, FAILED, Root, measure, remove_tree
 from channels.inbound.sftp_uploads import MARK, Complete, Uploads
-from channels.inbound.uploads.taking import in_thread, take_in
-from engine.channel import InboundContext, Intake, Package, PackageLimits, open_package
+from channels.inbound.uploads.taking import in_thread
+from engine.channel import InboundContext
 from engine.errors import Busy, OrderRefused, PackageRefused, Rejected
-from engine.model import NewOrder, Submitter
 
 logger = logging.getLogger("pons.sftp")
 
@@ -57,11 +55,10 @@ class Taker:
     def __init__(
         self,
         context: InboundContext,
-        intake: Intake,
         site: str,
         root: Root,
         uploads: Uploads,
-        limits: PackageLimits,
+        lander: Lander,
         pace: Pace,
         threads: Executor,
         places: asyncio.Semaphore,
@@ -72,11 +69,10 @@ class Taker:
             places: of uploads taken at once, shared by all sites.
         """
         self._context = context
-        self._intake = intake
         self._site = site
         self._root = root
         self._uploads = uploads
-        self._limits = limits
+        self._lander = lander
         self._pace = pace
         self._threads = threads
         self._places = places
@@ -148,10 +144,7 @@ class Taker:
             try:
                 if how == "cut off":
                     raise Unfinished
-                with await self._run(
-                    open_package, path, self._limits, self._context.max_instance_bytes
-                ) as package:
-                    taken = await self._landed(package)
+                landed = await self._lander.land(path, path.parent.name)
             except (PackageRefused, Rejected, OrderRefused, Unfinished) as error:
                 reason = getattr(error, "reason", "cut_off")
                 why = CUT_OFF if isinstance(error, Unfinished) else str(error)
@@ -173,34 +166,39 @@ class Taker:
                 await self._run(self._file, path, FAILED, "internal error, see the engine's log")
                 return
             self._counts["taken"] += 1
-            logger.info("upload taken", extra={"pons": {**self._facts, "outcome": taken}})
+            logger.info("upload taken", extra={"pons": {**self._facts, "outcome": landed.outcome}})
+            if landed.refused:
+                await self._run(self._part, path, landed.refused)
             await self._run(self._file, path, DONE, "")
 
-    async def _landed(self, package: Package) -> str:
-        """All its instances; the order that its sidecar gives comes before the first."""
-        if package.metadata:
-            await self._intake.orders.create(self._order(package))
-        return str(await take_in(package, self._site, self._context, self._intake, threads=self._threads))
+    def _part(self, path: Path, refused: Sequence[tuple[Path, str]]) -> None:
+        """File what was refused of a group, one by one: who is killed meanwhile goes on with the rest."""
+        why = "\n".join(f"{member.name}: {words}" for member, words in refused)
+        if len(refused) == len([one for one in path.iterdir() if not one.name.startswith(".")]):
+            self._file(path, FAILED, why)
+            return
+        folder = self._root.input / FAILED
+        self._say(folder / f"{path.name}.txt", why)
+        if not (folder / path.name).is_dir():
+            remove_tree(folder / path.name)
+            (folder / path.name).mkdir(mode=0o700)
+        for member, _ in refused:
+            remove_tree(folder / path.name / member.name)
+            member.rename(folder / path.name / member.name)
 
-    def _order(self, package: Package) -> NewOrder:
-        said = json.dumps([self._site, package.study_instance_uid, sorted(package.metadata.items())])
-        return NewOrder(
-            site=self._site,
-            submitter=Submitter(kind="channel", name=self._context.name),
-            inbound=self._context.name,
-            study_instance_uid=package.study_instance_uid,
-            metadata=package.metadata,
-            idempotency_key=hashlib.sha256(said.encode()).hexdigest(),  # the same again is the same order
-        )
+    def _say(self, file: Path, why: str) -> None:
+        part = file.with_name(f".{uuid.uuid4().hex}")
+        part.write_text(why + "\n", "utf-8")
+        part.rename(file)
 
     def _file(self, path: Path, where: str, why: str) -> None:
         """Move to where the client sees what became of it; what has its name there is replaced."""
+        if not path.exists():  # all of a group was refused, and is filed so
+            return
         folder = self._root.input / where
         final = folder / path.name
         if why:
-            text = folder / f".{uuid.uuid4().hex}"
-            text.write_text(why + "\n", "utf-8")
-            text.rename(folder / f"{path.name}.txt")
+            self._say(folder / f"{path.name}.txt", why)
         remove_tree(final)
         path.rename(final)
         os.utime(final)  # what is kept is kept from now on

@@ -7,13 +7,16 @@ import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from channels.inbound.sftp import Sftp, SftpSettings
 from engine.channel import InboundContext
+from engine.clock import SteadyClock
 from engine.directory import Directory
 from engine.model import Site
+from engine.result_files import ResultFiles
 
 SITES = {
     "st-marys": Site("st-marys", "St. Mary's", addresses=("127.0.0.1",), tunnel="127.0.0.1"),
@@ -88,7 +91,10 @@ def serving(house: Any, folder: Path) -> Callable[..., Any]:
     async def serve(*, with_cloud: bool = False, **settings: Any) -> AsyncIterator[Server]:
         named = {**users, "cloud": cloud} if with_cloud else users
         block = SftpSettings(**{"listen": "127.0.0.1:0", "quiet": "300ms", "users": named, **settings})
-        channel = Sftp(block, InboundContext("drop", Directory(SITES), 4 << 20, data=house.data))
+        formats = entry_points(group="pons.batch_export")
+        shelf = ResultFiles(house.database, SteadyClock(), house.data, (), [one.load() for one in formats])
+        lent = InboundContext("drop", Directory(SITES), 4 << 20, data=house.data, results=shelf)
+        channel = Sftp(block, lent)
         async with channel.listening(house.intake):
             assert channel.address is not None
             yield Server(channel, channel.address[1], folder, keys.files, house.data)
