@@ -27,6 +27,7 @@ pytest_plugins = [
     "tests.peers.postgres",
     "tests.peers.mllp",
     "tests.peers.fhir",
+    "tests.peers.identity_provider",
     "tests.peers.webhook",
     "tests.e2e.engine",
     "tests.e2e.sinks",

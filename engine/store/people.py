@@ -42,7 +42,11 @@ def identified(connection: Connection, issuer: str, subject: str) -> Row[Any] | 
 def expected(connection: Connection, issuer: str, name: str) -> Row[Any] | None:
     """The person who was invited as one whom the provider calls so, and has not come yet."""
     return connection.execute(
-        _query().where(people.c.identity_issuer == issuer, people.c.identity_expected == name)
+        _query().where(
+            people.c.identity_issuer == issuer,
+            people.c.identity_expected == name,
+            people.c.identity_subject.is_(None),
+        )
     ).first()
 
 
