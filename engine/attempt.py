@@ -8,6 +8,7 @@ written; whether it still counts, the fence says.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Callable
@@ -17,7 +18,8 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from engine.breaker import CLOSED, OPEN, Circuit, Evidence
-from engine.channel import Commits, Outbound, OutboundType
+from engine.bundle import Bundle, Seat
+from engine.channel import Commits, Gathers, Outbound, OutboundType
 from engine.clock import Clock, at
 from engine.config import Declared
 from engine.errors import DatabaseUnavailable, Refused, TryAgain
@@ -73,6 +75,7 @@ class UnderWay:
     claimed: Claim
     probe: bool  # the one delivery that a half open circuit lets through
     until: float  # when the lease of the claim ends, by the event loop's clock
+    bundle: Bundle | None = None  # that it goes out with
 
     @property
     def name(self) -> str:
@@ -117,9 +120,11 @@ class Attempts:
         # comes after it. A timer that is due ends the attempt before anything that came for it is looked at.
         fence = asyncio.timeout_at(ours.until)
         keeper = asyncio.create_task(self._keep_lease(ours, fence))
+        seats = ours.bundle.seat() if ours.bundle is not None else contextlib.nullcontext()
         try:
             async with fence:
-                payload, answer = await self._deliver(ours)
+                with seats as seat:
+                    payload, answer = await self._deliver(ours, seat)
         except asyncio.CancelledError:
             await self._release(ours)
             raise
@@ -151,7 +156,7 @@ class Attempts:
         finally:
             keeper.cancel()
 
-    async def _deliver(self, ours: UnderWay) -> tuple[Payload, Acknowledgement]:
+    async def _deliver(self, ours: UnderWay, seat: Seat | None) -> tuple[Payload, Acknowledgement]:
         destination, head = ours.destination, ours.claimed.delivery
         payload = await self._rendering.payload(destination.channel, head)
         if not payload.parts:  # a retraction where nothing had arrived: told, and on record
@@ -165,12 +170,18 @@ class Attempts:
             transaction_uid=await self._transaction(destination, ours.claimed),
             stored=frozenset(head.stored or ()),
         )
+        if seat is not None:
+            seat.take(payload, delivery)
+            await seat.bundle.complete()
         # A channel keeps its own time; this is for one that does not. Parts may be answered one by one.
         timeout = destination.declared.settings.timeout
         patience = timeout * max(1, len(payload.parts)) + GRACE
         if delivery.transaction_uid:
             patience += 2 * timeout + ASKING
         async with asyncio.timeout(patience):
+            if seat is not None:
+                assert isinstance(destination.channel, Gathers)
+                return payload, await seat.bundle.send(destination.channel)
             return payload, await destination.channel.deliver(payload, delivery)
 
     async def _keep_lease(self, ours: UnderWay, fence: asyncio.Timeout) -> None:
@@ -263,13 +274,14 @@ class Attempts:
             logger.error("destination paused until it is resumed", extra=extra)
 
     async def _again(self, ours: UnderWay, error: TryAgain) -> None:
-        retry = ours.destination.declared.settings.retry
+        retry, bundle = ours.destination.declared.settings.retry, ours.bundle
+        now = self._clock.now()
         next_at = next_attempt(
             retry,
             attempt=ours.claimed.attempt,
             created_at=ours.claimed.delivery.age_from,
-            now=self._clock.now(),
-            random=random.random(),  # noqa: S311 jitter, not a secret
+            now=now if bundle is None else bundle.ended_at(now),
+            random=random.random() if bundle is None else bundle.chance,  # noqa: S311 jitter, not a secret
             after=error.after,
         )
         detail = str(error)
@@ -355,6 +367,8 @@ class Attempts:
     def _judge(
         self, connection: Connection, ours: UnderWay, evidence: Evidence, now: float
     ) -> tuple[Circuit, Circuit] | None:
+        if ours.bundle is not None and not ours.bundle.is_first(ours.claimed.delivery.delivery_id):
+            return None  # one message says one thing of its destination
         policy = ours.destination.declared.settings.breaker
         return destinations.judge(connection, ours.name, policy, evidence, now, probe=ours.probe)
 

@@ -15,12 +15,14 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from sqlalchemy import Connection
 
 from engine.attempt import Attempts, Destination, UnderWay
+from engine.bundle import Bundle, gather
+from engine.channel import Gathers, Outbound
 from engine.clock import Clock, at
 from engine.commitment import ask_again
 from engine.decide import Decider
@@ -122,7 +124,7 @@ class Dispatch:
                         return
                     await wake.wait()
                     continue
-                free = max(0, destination.declared.settings.concurrency - len(under_way))
+                free = _free(destination, len(under_way))
                 started, again_at = await self._claim(name, destination, free) if free else ([], None)
                 for one in started:
                     task = asyncio.create_task(self._attempts.make(one))
@@ -151,14 +153,27 @@ class Dispatch:
             if again_at is None or again_at > now:
                 return [], again_at
 
-            def take(connection: Connection) -> tuple[list[Claim], bool]:
+            channel = destination.channel
+
+            def take(connection: Connection) -> tuple[Sequence[Claim], bool, Mapping[str, Bundle]]:
                 claims, probe = destinations.claim(
-                    connection, name, self._node, now, self._lease, free, settings.rate
+                    connection,
+                    name,
+                    self._node,
+                    now,
+                    self._lease,
+                    free,
+                    settings.rate,
+                    whole=gathers(channel),
                 )
                 own = turn_back(connection, claims, name, settings.site, now)
-                return within_hours(connection, own, now, destination.zone), probe
+                own = within_hours(connection, own, now, destination.zone)
+                if isinstance(channel, Gathers) and channel.most > 1:
+                    gathered = gather(connection, own, channel, now, destination.zone, one=probe)
+                    return gathered.claims, probe, gathered.bundles
+                return own, probe, {}
 
-            claims, probe = await self._database.write(take)
+            claims, probe, bundles = await self._database.write(take)
         except DatabaseUnavailable as error:
             extra = {"pons": {"destination": name, "reason": str(error)}}
             logger.warning("nothing claimed: the database is away", extra=extra)
@@ -166,7 +181,10 @@ class Dispatch:
         except Exception:
             logger.exception("claiming failed; trying again", extra={"pons": {"destination": name}})
             return [], None
-        return [UnderWay(destination, claimed, probe, until) for claimed in claims], None
+        return [
+            UnderWay(destination, claimed, probe, until, bundles.get(claimed.delivery.delivery_id))
+            for claimed in claims
+        ], None
 
     def _has_ended(self, task: asyncio.Task[None], wake: asyncio.Event) -> None:
         wake.set()
@@ -179,6 +197,19 @@ class Dispatch:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 await wake.wait()
+
+
+def gathers(channel: Outbound) -> bool:
+    """Whether deliveries go together there."""
+    return isinstance(channel, Gathers) and channel.most > 1
+
+
+def _free(destination: Destination, under_way: int) -> int:
+    """How many more deliveries may begin."""
+    channel = destination.channel
+    if isinstance(channel, Gathers) and channel.most > 1:
+        return 0 if under_way else int(channel.most)  # one bundle after the other
+    return max(0, destination.declared.settings.concurrency - under_way)
 
 
 def _ages(destinations: Mapping[str, Destination]) -> dict[str, float]:

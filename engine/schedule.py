@@ -90,7 +90,8 @@ def within_hours(
     """Those of some claims that may go out now; the others wait for their next window."""
     going = []
     for claim in claims:
-        opening = _closed(connection, claim, now, zone) if claim.delivery.not_before is not None else None
+        keeps_hours = claim.delivery.not_before is not None and claim.delivery.result_id is None
+        opening = _closed(connection, claim, now, zone) if keeps_hours else None
         if opening is None:
             going.append(claim)
         else:

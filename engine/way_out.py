@@ -177,6 +177,7 @@ class OutboundContext:
     work: Path | None = None  # a folder for what a rendering must file (large objects)
     links: Links = no_links  # to the files of a result, where the engine has a public address
     exports: Exports = no_exports  # the file formats of a result
+    data: Path | None = None  # the data folder, for a destination that is a folder of a way in of this engine
 
 
 class OutboundSettings(Settings):

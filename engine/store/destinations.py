@@ -81,12 +81,15 @@ def claim(
     lease: float,
     limit: int,
     rate: float | None = None,
+    *,
+    whole: bool = False,
 ) -> tuple[list[Claim], bool]:
     """Take up to ``limit`` due lanes, as far as pause, circuit and rate allow.
 
     Args:
         lease: seconds that what is taken stays ours.
         rate: deliveries a second; None without a limit. Slots for which nothing was due stay free.
+        whole: several go as one, so that a half open circuit lets them through as one.
 
     Returns:
         What was taken, and whether it is the one delivery that a half open circuit lets through.
@@ -97,7 +100,7 @@ def claim(
     probe = seen.circuit.state != CLOSED
     if seen.paused_at is not None or (probe and not seen.circuit.may_probe(now)):
         return [], False
-    if probe:
+    if probe and not whole:
         limit = 1
     if rate is not None:
         limit = min(limit, free_slots(rate, seen.next_slot_at, now))

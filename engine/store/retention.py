@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, exists, func, or_, select, update
 
 from engine.store import studies as study_queries
+from engine.store.bundle_tables import bundled
 from engine.store.lanes import OPEN
 from engine.store.tables import (
     attempts,
@@ -236,7 +237,7 @@ def forget(connection: Connection, study_id: int, removed_before: float) -> Row[
     if connection.execute(still).one_or_none() is None:
         return None
     mine = select(deliveries.c.delivery_id).where(deliveries.c.study_id == study_id)
-    for table in (attempts, commitments):
+    for table in (attempts, bundled, commitments):
         connection.execute(delete(table).where(table.c.delivery_id.in_(mine)))
     _forget_orders(connection, study_id)
     for table in (deliveries, results, jobs, decisions, holds, revisions, study_holders):

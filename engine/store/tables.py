@@ -20,7 +20,8 @@ from sqlalchemy import (
     text,
 )
 
-from engine.store import people_tables as people_tables  # tables of the same `metadata`
+from engine.store import bundle_tables as bundle_tables  # tables of the same `metadata`
+from engine.store import people_tables as people_tables
 from engine.store.metadata import Serial
 from engine.store.metadata import metadata as metadata
 

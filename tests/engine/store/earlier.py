@@ -23,6 +23,8 @@ RESULT = "11111111-1111-4111-8111-111111111111"
 
 Rows = dict[str, list[dict[str, Any]]]
 
+OF_A_BUNDLE = "00000009-0000-4000-8000-00000000000b"
+
 
 def lay(database: Database, revision: str, data: Path) -> None:
     """Make the tables of a schema and fill them."""
@@ -67,6 +69,9 @@ def rows_of(revision: str, data: Path) -> Rows:
         _since_the_fifth(rows)
     if revision >= "0007":
         _since_the_seventh(rows)
+    if revision >= "0009":
+        member = {"delivery_id": "00000005-0000-4000-8000-000000000000", "bundle_id": OF_A_BUNDLE}
+        rows["bundled"] = [{**member, "formed_at": BEGAN + 60}]
     return rows
 
 
