@@ -182,5 +182,8 @@ def _referred(field: Any) -> Iterator[str]:
             yield from _referred(inner)
 
 
+_UNNAMED = str.maketrans("", "", "()")  # what the anchor of a heading leaves out
+
+
 def _slug(title: str) -> str:
-    return title.lower().replace(" ", "-")
+    return title.lower().replace(" ", "-").translate(_UNNAMED)

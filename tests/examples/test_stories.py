@@ -6,8 +6,10 @@ study is stable at once, and what would wait for an hour of the day may go now.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -63,6 +65,8 @@ class Town:
         if block["type"] == "hl7_oru":
             self.his = self.his or self.make["his"]()
             return {**kept, "host": "127.0.0.1", "port": self.his.port}
+        if block["type"] == "rest":  # its peer is a client
+            return {**kept, "retry": block["retry"]}
         if block["type"] == "fhir_diagnostic_report":
             self.fhir = self.fhir or self.make["fhir"]()
             assert urlsplit(self.fhir.url).path == urlsplit(block["url"]).path
@@ -92,6 +96,7 @@ def play(
         *,
         instances: int = 4,
         at: Sequence[str] = (),
+        before: Callable[[Engine], object] = lambda _: None,
     ) -> tuple[Engine, Town]:
         story = tmp_path / "engine-0"
         shutil.copytree(STORIES / name, story)
@@ -102,6 +107,7 @@ def play(
             patient_data=PATIENT,
             environment={"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},  # `python3`
         )
+        before(engine)
         send(
             engine, make_phantom(tmp_path / "study", slices=instances // 2, volumes=2, size=16, b0=1), calling
         )
@@ -212,6 +218,32 @@ def test_the_clinic_without_dimse_posts_and_is_told_by_fhir_and_by_event(play: P
     assert town.hook is not None
     assert len(town.fhir.wait_for("DiagnosticReport")) == 1
     assert [call.verified for call in town.hook.accepted] == [True]
+
+
+def test_the_program_orders_fetches_and_acknowledges_what_waits_for_it(play: Play, tmp_path: Path) -> None:
+    client, results = tmp_path / "client.json", tmp_path / "results"
+
+    def run(engine: Engine, *command: str | Path) -> str:
+        program = engine.folder / "client.py"
+        asked = [sys.executable, program, "--engine", engine.url, "--client", client, *command]
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.strip()
+
+    def before(engine: Engine) -> None:
+        scopes = ("--scope", "orders:write", "--scope", "orders:read", "--scope", "results:read")
+        client.write_text(json.dumps(engine.json("client", "add", "mlb-his", "--site", "millbrook", *scopes)))
+        assert run(engine, "order", PATIENT[3]) == run(engine, "order", PATIENT[3]) != ""
+
+    engine, _ = play("rest-api", "", {"mlb-pull": ["waiting"]}, before=before)
+    assert run(engine, "fetch", results) == "1 results"
+    engine.wait_for_states({"mlb-pull": DONE})
+    names = sorted(path.suffix for path in results.iterdir())
+    assert names == [".dcm", ".json", ".pdf"]
+    assert {path.stat().st_mode & 0o777 for path in results.iterdir()} == {0o600}
+    (report,) = [pydicom.dcmread(path) for path in results.glob("*.dcm")]
+    assert report.SOPClassUID in ENHANCED_SR
+    assert run(engine, "fetch", results) == "0 results"
 
 
 def test_the_ris_that_reads_hl7_gets_one_message_as_it_wants_it(play: Play) -> None:
