@@ -116,7 +116,13 @@ class Fitter:
         ):
             return before.destinations[name]
         lent = OutboundContext(
-            name, site, table.engine.ae_title, self._data / "payloads", self._links, installed_exports
+            name,
+            site,
+            table.engine.ae_title,
+            self._data / "payloads",
+            self._links,
+            installed_exports,
+            self._data,
         )
         return Destination(declared, declared.type.build(declared.settings, lent), ZoneInfo(site.timezone))
 

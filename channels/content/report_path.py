@@ -29,6 +29,13 @@ _MADE = re.compile(r"_[0-9a-f]{8}$")  # what a name ends in that had to be chang
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?")  # of Windows, whatever follows the dot
 
 
+def checked_relative(template: str) -> str:
+    """As `checked`, of a template that begins in a folder of ours."""
+    if template.startswith("/"):
+        raise ValueError("a path begins with a folder's or file's name: remove the / before it")
+    return checked(template)
+
+
 def checked(template: str) -> str:
     """The template; ValueError says what is wrong with it and what to write."""
     known = ", ".join(f"{{{name}}}" for name in FIELDS)

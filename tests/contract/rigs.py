@@ -193,3 +193,6 @@ RIGS: dict[str, Rig] = {
 
 KEPT = ("rest",)
 """Ways out without a peer: the engine keeps what it is given, and is asked for it (`test_kept.py`)."""
+
+FILED = ("sftp",)
+"""Ways out into a folder of a way in of this engine (`tests/channels/outbound/test_sftp.py`)."""

@@ -16,13 +16,13 @@ import pytest
 from engine.errors import Refused, TryAgain
 from engine.model import Delivery, DeliveryId, History
 from tests.contract.house import PATIENT, House
-from tests.contract.rigs import KEPT, RIGS, Peer, Rig
+from tests.contract.rigs import FILED, KEPT, RIGS, Peer, Rig
 
 INSTALLED = sorted(point.name for point in entry_points(group="pons.outbound"))
 
 
 def test_every_installed_way_out_has_a_rig() -> None:
-    assert sorted([*RIGS, *KEPT]) == INSTALLED
+    assert sorted([*RIGS, *KEPT, *FILED]) == INSTALLED
 
 
 @pytest.fixture(params=sorted(RIGS))

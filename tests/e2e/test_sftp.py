@@ -1,7 +1,8 @@
-"""kill -9 in the middle of an SFTP upload, and in the middle of taking one in: one study, once, whole."""
+"""An SFTP drop that answers in the same place; kill -9 in the middle of an upload, and of taking one in."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import zipfile
 from collections.abc import Callable
@@ -20,8 +21,9 @@ pytestmark = [pytest.mark.sftp, pytest.mark.peers, pytest.mark.faults]
 class Drop:
     """An engine with an SFTP way in, and OpenSSH's sftp towards it."""
 
-    def __init__(self, engine_process: Callable[..., Engine], folder: Path) -> None:
+    def __init__(self, engine_process: Callable[..., Engine], folder: Path, **more: Any) -> None:
         self._folder = folder
+        self._more = more
         self._key = folder / "key"
         argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self._key)]
         subprocess.run(argv, check=True)
@@ -39,6 +41,7 @@ class Drop:
             "inbound": {
                 "drop": {"type": "sftp", "listen": f"127.0.0.1:{port}", "quiet": "1s", "users": {"stm": user}}
             },
+            **self._more,
         }
 
     def start(self, *commands: str, kilobits: int = 0) -> subprocess.Popen[str]:
@@ -62,6 +65,10 @@ class Drop:
             said = process.stdout.read()
         assert process.returncode == 0, said
 
+    def states(self) -> set[str]:
+        """What the orders' statuses say."""
+        return {json.loads(file.read_text())["state"] for file in (self.root / "status").glob("*.json")}
+
     def filed(self, where: str = ".done") -> list[str]:
         """What the engine has filed."""
         return sorted(one.name for one in (self.root / "input" / where).iterdir())
@@ -70,6 +77,42 @@ class Drop:
 @pytest.fixture
 def drop(engine_process: Callable[..., Engine], tmp_path: Path) -> Drop:
     return Drop(engine_process, tmp_path)
+
+
+ANSWER = {
+    "processors": {"dti-qc": {"type": "quality_control"}},
+    "outbound": {"back": {"type": "sftp", "site": "st-marys", "through": "drop", "formats": ["pdf", "json"]}},
+    "routes": [
+        {"name": "dti", "match": {"site": "st-marys"}, "process": "dti-qc", "deliver": ["back"]},
+    ],
+}
+
+
+def test_a_group_that_is_dropped_is_answered_in_the_same_place(
+    engine_process: Callable[..., Engine], real_study: Path, tmp_path: Path
+) -> None:
+    drop = Drop(engine_process, tmp_path, **ANSWER)
+    one = small_study(real_study, tmp_path / "trial" / "one", instances=3)
+    other = small_study(real_study, tmp_path / "trial" / "two", instances=2)
+
+    drop.run(f"put -r {tmp_path}/trial input/trial.part", "rename input/trial.part input/trial")
+    groups = drop.root / "output" / "groups"
+    wait_until(lambda: len(list(groups.glob("*"))) == 2, "the report of the group", timeout=60)
+
+    wait_until(lambda: drop.states() <= {"delivered", "failed"}, "every order to be told of", timeout=60)
+
+    drop.run(f"get -r status {tmp_path}", f"get -r output {tmp_path}")
+    told = [json.loads(file.read_text()) for file in (tmp_path / "status").iterdir()]
+    assert sorted((said["upload"], said["instances"]) for said in told) == [
+        ("trial/one", len(one)),
+        ("trial/two", len(other)),
+    ]
+    assert len({said["batch_id"] for said in told}) == 1
+    reports = list((tmp_path / "output").rglob("dti.pdf"))
+    assert len(reports) == 2
+    assert all(file.read_bytes().startswith(b"%PDF") for file in reports)
+    [table] = (tmp_path / "output" / "groups").glob("trial-*.csv")
+    assert len(table.read_text().splitlines()) == 3
 
 
 def test_an_upload_that_a_kill_cuts_off_is_resumed_and_taken_once(
