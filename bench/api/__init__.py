@@ -1,1 +1,1 @@
-"""How fast instances are sent by C-STORE, beside other senders; run as `python -m bench.send`."""
+"""How fast the REST API answers among a million orders and takes uploads; run as `python -m bench.api`."""

@@ -47,7 +47,7 @@ def kinds_of(files: Sequence[PackageFile]) -> Kinds:
     """Sort the files; PackageRefused at the first that may not be in a package."""
     kinds = Kinds()
     for file in files:
-        with stream_of(file) as stream:
+        with stream_of(file, _PREFIX) as stream:  # no more than is looked at is unpacked
             head = stream.read(_PREFIX)
         _place_of(file, head, kinds).append(file)
     return kinds

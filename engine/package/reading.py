@@ -14,11 +14,11 @@ CHUNK = 1 << 18  # bytes
 
 
 @contextmanager
-def stream_of(file: PackageFile) -> Iterator[BufferedReader]:
+def stream_of(file: PackageFile, buffer: int = CHUNK) -> Iterator[BufferedReader]:
     """A file as a buffered stream; an error of the archive or the disk inside refuses the package."""
     try:
         raw: Any = file.open()  # a raw stream in all but name
-        with BufferedReader(raw, CHUNK) as stream:
+        with BufferedReader(raw, buffer) as stream:
             yield stream
     except OSError:
         raise damaged(file) from None
