@@ -1,22 +1,36 @@
 """A browser as far as the portal can tell: cookies, redirects one by one, forms as they stand in the page.
 
-A `Visitor` follows no redirect by itself, sends what Chromium sends of itself (Fetch Metadata, Origin), and fills
-in a form by the names of its fields: what is hidden in it goes along.
+A `Visitor` follows no redirect by itself, sends what Chromium sends of itself (Fetch Metadata, Origin), and
+fills in a form by the names of its fields: what is hidden in it goes along.
 """
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pyotp
 
-from tests.e2e.engine import Engine
+from tests.e2e.engine import Engine, running_engine
 
+TABLE: Mapping[str, Any] = {
+    "sites": {
+        "st-marys": {"name": "St. Mary's", "timezone": "Europe/Dublin", "addresses": ["127.0.0.1"]},
+        "st-johns": {"name": "St. John's", "timezone": "America/New_York", "addresses": ["127.0.0.2"]},
+    },
+    "inbound": {
+        "web": {"type": "stow_rs"},
+        "portal": {"type": "portal", "requests_per_second": 1000, "timezone": "Europe/Lisbon"},
+    },
+    "routes": [{"name": "all", "otherwise": True, "hold": "nobody takes it"}],
+}
 PASSWORD = "violet harbour sings loudly"
 
 
@@ -178,3 +192,36 @@ def invited(engine: Engine, username: str, *roles: str) -> str:
     """The address of an invitation, made on the machine of the engine: `admin`, `viewer@st-marys`."""
     asked = [part for role in roles for part in ("--role", role)]
     return str(engine.json("user", "invite", username, *asked)["address"])
+
+
+@contextmanager
+def serving_portal(
+    folder: Path, http_port: int, portal: Mapping[str, Any] | None = None, **options: Any
+) -> Iterator[Engine]:
+    """A running engine with a portal, and nobody who can sign in.
+
+    Args:
+        portal: what its block says besides.
+    """
+    inbound = {**TABLE["inbound"], "portal": {**TABLE["inbound"]["portal"], **(portal or {})}}
+    with running_engine(folder, http_port, 0, {**TABLE, "inbound": inbound}, **options) as engine:
+        yield engine
+
+
+@contextmanager
+def signed_in(engine: Engine, username: str, *roles: str, address: str = "127.0.0.1") -> Iterator[Visitor]:
+    """Somebody new who has come by his invitation."""
+    with visiting(engine.url, address) as visitor:
+        visitor.accept(invited(engine, username, *roles))
+        yield visitor
+
+
+def trail(engine: Engine, action: str = "") -> list[dict[str, Any]]:
+    """The audit trail as it is on disk, oldest first: all of it, or the events of one action."""
+    with closing(sqlite3.connect(f"file:{engine.data / 'pons.sqlite'}?mode=ro", uri=True)) as database:
+        database.row_factory = sqlite3.Row
+        rows = database.execute(
+            "SELECT actor, action, subject, detail FROM audit_events ORDER BY id"
+        ).fetchall()
+    events = [{**dict(row), "detail": json.loads(row["detail"])} for row in rows]
+    return [event for event in events if action in ("", event["action"])]
