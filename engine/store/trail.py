@@ -42,7 +42,10 @@ def count(connection: Connection) -> int:
 
 
 def of_study(connection: Connection, study: Any) -> list[Row[Any]]:
-    """What people did to a study, its results, its deliveries and its holds, oldest first."""
+    """What people did to a study, its results, its deliveries and its holds, oldest first.
+
+    That they looked at it is on the trail, too, and no part of what happened to it.
+    """
     subjects = [f"study {study.study_instance_uid}"]
     for word, column, owner in (
         ("result", results.c.result_id, results.c.study_id),
@@ -54,7 +57,10 @@ def of_study(connection: Connection, study: Any) -> list[Row[Any]]:
         subjects += [f"{word} {key}" for key in keys]
     rows = connection.execute(
         select(audit_events)
-        .where(or_(audit_events.c.subject.in_(subjects), audit_events.c.action == REPLAYED))
+        .where(
+            or_(audit_events.c.subject.in_(subjects), audit_events.c.action == REPLAYED),
+            audit_events.c.action.not_like("%.viewed"),
+        )
         .order_by(audit_events.c.id)
     ).all()
     return [

@@ -34,6 +34,12 @@ THEN = {
     "route": "it is routed by the table of now",
     "process": "it is processed again",
 }
+TITLES = {
+    "deliver": "Deliver again",
+    "process": "Process again",
+    "route": "Route again",
+    "assemble": "Assemble again",
+}
 FIELDS = ("begin", "study", "site", "destination", "route", "state", "to")
 
 
@@ -206,7 +212,7 @@ async def _replay_planned(
     plan = await desk(visit).plan_replay(query)
     deliver = told["begin"] == "deliver"
     deed = Deed(
-        title=f"Replay from {told['begin']}" + (f" to {told['to']}" if told["to"] else ""),
+        title=TITLES[told["begin"]] + (f", to {told['to']}" if told["to"] else ""),
         verb="Replay",
         one="delivery" if deliver else "study",
         many="deliveries" if deliver else "studies",

@@ -52,6 +52,12 @@ async def one(visit: Visit) -> Response:
     delivery_id, piece = visit.parts["delivery_id"], number(visit, "part") or 0
     details = await desk(visit).delivery(delivery_id, sites(visit))
     shown, why = await _message(visit, delivery_id, piece, details.row.site)
+    carries = "result" if details.row.result_id is not None else "study"
+    others = [
+        one.destination
+        for one in await desk(visit).destinations((details.row.site,))
+        if one.carries == carries and one.destination != details.row.destination
+    ]
     return visit.render(
         "delivery.html",
         details=details,
@@ -59,6 +65,7 @@ async def one(visit: Visit) -> Response:
         message=shown,
         why=why,
         piece=piece,
+        others=others,
         kinds=DELIVERY_KINDS,
         try_kinds=TRY_KINDS,
         seen=visit.sees_identifiers(details.row.site),
