@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,14 +21,15 @@ import asyncssh
 from pydantic import Field
 
 from channels.inbound.places import Places
-from channels.inbound.sftp_gate import Gate, House, User
-from channels.inbound.sftp_keys import SIGNATURES, host_key, public_keys
+from channels.inbound.sftp_gate import Gate, House
+from channels.inbound.sftp_keys import SIGNATURES, host_key
 from channels.inbound.sftp_landing import Lander
 from channels.inbound.sftp_root import Root
 from channels.inbound.sftp_session import Desk
 from channels.inbound.sftp_status import Status, Told
 from channels.inbound.sftp_taking import Pace, Taker
 from channels.inbound.sftp_uploads import Uploads
+from channels.inbound.sftp_users import Guest, SftpUser, cut, revoked_keys, user_of
 from channels.transport.sftp_layout import site_folder
 from channels.transport.ssh_algorithms import ALGORITHMS
 from engine.channel import (
@@ -48,18 +49,8 @@ logger = logging.getLogger("pons.sftp")
 
 THREADS = 8  # that read and write files for all sessions
 
-
-class SftpUser(Settings):
-    """A user of the SFTP server, and the site that it is of."""
-
-    site: str = Field(examples=["st-marys"])
-    """Key of the site whose root the user sees."""
-    keys: tuple[str, ...] = Field((), examples=[["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGK... stm"]])
-    """Public keys, each the line that `ssh-keygen` wrote to the `.pub` file."""
-    authorized_keys: Secret | None = Field(None, examples=[{"file": "keys/stm.pub"}])
-    """A file with more of them, one a line."""
-    any_address: bool = False
-    """Let the user in from an address that is no site's; only where the site has no tunnel."""
+_newest: dict[tuple[Path, str], Sftp] = {}
+"""Which channel of a name listens since the last table: who is open at the one before is measured by it."""
 
 
 class SftpSettings(Settings):
@@ -72,6 +63,9 @@ class SftpSettings(Settings):
         examples=[{"stm": {"site": "st-marys", "authorized_keys": {"file": "keys/stm.pub"}}}],
     )
     """Who may come in, by user name; there are no passwords."""
+    revoked_keys: Secret | None = Field(None, examples=[{"file": "keys/revoked"}])
+    """A file of public keys, one a line, that let nobody in any more, of users or of authorities; read anew
+    at every login, and connections by one of them are cut."""
     host_key: Secret | None = Field(None, examples=[{"file": "secrets/sftp-host-key"}])
     """Our OpenSSH private key; one is made in the data folder, and kept, when absent."""
     quiet: Duration = 5.0
@@ -119,12 +113,14 @@ class Sftp:
         self.address: tuple[str, int] | None = None
         self._settings = settings
         self._context = context
-        self._users = {name: _user(name, user, context) for name, user in settings.users.items()}
+        self._users = {name: user_of(name, user, context) for name, user in settings.users.items()}
         self._places = Places(settings.max_connections, settings.max_connections_per_site)
         self._counts: Counter[str] = Counter()
         self._connections: dict[asyncssh.SSHServerConnection, str] = {}
+        self._guests: dict[asyncssh.SSHServerConnection, Guest] = {}
         self._roots: dict[str, Root] = {}
         self._acceptor: asyncssh.SSHAcceptor | None = None
+        revoked_keys(settings.revoked_keys)
         if settings.host_key is not None:
             host_key(settings.host_key, Path())
 
@@ -150,10 +146,15 @@ class Sftp:
                 settings.max_sessions,
                 settings.max_handles,
                 self._connections,
+                self._guests,
+                lambda: revoked_keys(settings.revoked_keys),
                 self._counts,
             )
             self._acceptor = await self._bound(house, key)
             self.address = self._acceptor.get_addresses()[0][:2]
+            _newest[self._identity] = self
+            if settings.revoked_keys is not None:
+                takers.append(asyncio.create_task(self._watch_revoked()))
             places = asyncio.Semaphore(THREADS // 2)
             status = self._status(intake, threads)
             takers.append(asyncio.create_task(status.run()))
@@ -164,6 +165,8 @@ class Sftp:
             logger.info("listening", extra={"pons": {"inbound": name, "listen": settings.listen}})
             yield
         finally:
+            if _newest.get(self._identity) is self:
+                del _newest[self._identity]
             await self._end(takers)
             await asyncio.to_thread(threads.shutdown)
             self.address = self._acceptor = None
@@ -212,6 +215,29 @@ class Sftp:
             encoding=None,
             **ALGORITHMS,
         )
+
+    @property
+    def _identity(self) -> tuple[Path, str]:
+        return self._context.data, self._context.name
+
+    async def _watch_revoked(self) -> None:
+        while True:
+            await asyncio.sleep(self._look)
+            try:
+                revoked = await asyncio.to_thread(revoked_keys, self._settings.revoked_keys)
+            except ConfigurationError as error:  # nobody comes in meanwhile; who is here stays
+                facts = {"inbound": self._context.name, "reason": str(error)}
+                logger.error("revoked keys cannot be read", extra={"pons": facts})
+                await asyncio.sleep(10)
+                continue
+            staying = [guest for guest in self._guests.values() if not guest.shown & revoked]
+            self._cut(staying, "this key is revoked")
+
+    def _cut(self, staying: Collection[Guest], why: str) -> None:
+        ended = cut(list(self._guests.items()), staying, why)
+        if ended:
+            facts = {"inbound": self._context.name, "connections": ended, "reason": why}
+            logger.warning("connections cut", extra={"pons": facts})
 
     @property
     def _look(self) -> float:
@@ -269,35 +295,19 @@ class Sftp:
         return samples
 
     async def retire(self) -> None:
-        """Accept no connection more; returns when every one that is open has ended."""
+        """Accept no connection more; returns when every one that is open has ended.
+
+        Those whose user or key the table that took this one's place has no longer are cut at once.
+        """
         if self._acceptor is not None:
             self._acceptor.close()
+        after = _newest.get(self._identity)
+        if after is not None and after is not self:
+            users = after._users
+            staying = [guest for guest in self._guests.values() if guest.is_of(users.get(guest.user))]
+            self._cut(staying, "this user or key is in the table no longer")
         while self._connections:
             await asyncio.gather(*(one.wait_closed() for one in [*self._connections]), return_exceptions=True)
-
-
-def _user(name: str, user: SftpUser, context: InboundContext) -> User:
-    where = f"users.{name}"
-    try:
-        site = context.sites.get(user.site)
-    except KeyError:
-        raise ConfigurationError(f"{where}.site: there is no site {user.site!r}; add it to sites") from None
-    if user.any_address and site.tunnel:
-        raise ConfigurationError(
-            f"{where}.any_address: {user.site} has a tunnel, whose address is who it is; remove any_address"
-        )
-    keys = set(public_keys(user.keys, f"{where}.keys"))
-    if user.authorized_keys is not None:
-        try:
-            text = user.authorized_keys.reveal()
-        except (LookupError, ValueError) as error:
-            raise ConfigurationError(f"{where}.authorized_keys: {error}") from None
-        keys |= public_keys(text.splitlines(), f"{where}.authorized_keys")
-    if not keys:
-        raise ConfigurationError(
-            f"{where}: has no key, so nobody could come in; give it keys or authorized_keys"
-        )
-    return User(user.site, frozenset(keys), user.any_address)
 
 
 def _build(settings: SftpSettings, context: InboundContext) -> Sftp:

@@ -18,20 +18,13 @@ from asyncssh.stream import SSHServerStreamSession
 
 from channels.inbound.places import Places
 from channels.inbound.sftp_session import Desk, Session
+from channels.inbound.sftp_users import Guest, User, by_certificate
 from engine.channel import InboundContext, Intake, UnknownPeer
+from engine.errors import ConfigurationError
 
 logger = logging.getLogger("pons.sftp")
 
 MOST_KEYS = 20  # that a client may offer: agents have several
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """One user of the table."""
-
-    site: str
-    keys: frozenset[bytes]
-    any_address: bool
 
 
 @dataclass(slots=True)
@@ -48,6 +41,8 @@ class House:
     max_sessions: int
     max_handles: int
     connections: dict[asyncssh.SSHServerConnection, str]
+    guests: dict[asyncssh.SSHServerConnection, Guest]
+    revoked: Callable[[], frozenset[bytes]]
     counts: Counter[str]
 
     def turned_away(self, what: str, address: str) -> None:
@@ -64,7 +59,8 @@ class Gate(asyncssh.SSHServer):
         self._house = house
         self._connection: asyncssh.SSHServerConnection | None = None
         self._address = ""
-        self._user = ""
+        self._guest: Guest | None = None  # as what it was shown last says; asyncssh verifies the signature
+        self._shown = b""
         self._site = ""  # once it has a place
         self._offered = 0
         self._wrong_key = False
@@ -82,6 +78,7 @@ class Gate(asyncssh.SSHServer):
             conn.abort()
             return
         house.connections[conn] = self._address
+        self._listen_in(conn)
         if not any(user.any_address for user in house.users.values()):
             try:
                 house.context.sites.identify(self._address)
@@ -92,10 +89,11 @@ class Gate(asyncssh.SSHServer):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Its places are free again; who had no right key is told once, not for every key of an agent."""
-        if self._wrong_key and not self._user:
+        if self._wrong_key and self._guest is None:
             self._tell("key")
         if self._connection is not None:
             self._house.connections.pop(self._connection, None)
+            self._house.guests.pop(self._connection, None)
         if self._site:
             self._house.places.leave(self._site)
             self._site = ""
@@ -108,23 +106,50 @@ class Gate(asyncssh.SSHServer):
         """The one way to prove it."""
         return True
 
+    def _listen_in(self, connection: asyncssh.SSHServerConnection) -> None:
+        """asyncssh tells the authority of a certificate, and not the certificate: remember what is shown."""
+        validate = connection.validate_public_key
+
+        async def validate_public_key(username: str, key_data: bytes, msg: bytes, signature: bytes) -> bool:
+            self._shown = key_data
+            return await validate(username, key_data, msg, signature)
+
+        connection.validate_public_key = validate_public_key  # type: ignore[method-assign]
+
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         """Whether this key is of this user, and this user of the site at this address."""
+        user = self._house.users.get(username)
+        known = user is not None and key.public_data in user.keys
+        return self._admit(user, Guest(username, user.site, key.public_data) if user and known else None)
+
+    def validate_ca_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        """Whether the certificate that is shown makes its holder this user."""
+        user = self._house.users.get(username)
+        return self._admit(user, by_certificate(username, user, self._shown) if user else None)
+
+    def _admit(self, user: User | None, guest: Guest | None) -> bool:
         self._offered += 1
         if self._offered > MOST_KEYS:
             assert self._connection is not None
             self._connection.disconnect(asyncssh.DISC_PROTOCOL_ERROR, "too many keys")
             return False
-        user = self._house.users.get(username)
-        if user is None or key.public_data not in user.keys:
+        if user is None or guest is None or self._is_revoked(guest):
             self._wrong_key = True
             return False
         what = self._mismatch(user)
         if what:
             self._tell(what)
             return False
-        self._user = username
+        self._guest = guest
         return True
+
+    def _is_revoked(self, guest: Guest) -> bool:
+        try:
+            return bool(guest.shown & self._house.revoked())
+        except ConfigurationError as error:  # nobody knows: nobody comes in
+            facts = {"inbound": self._house.context.name, "reason": str(error)}
+            logger.error("revoked keys cannot be read", extra={"pons": facts})
+            return True
 
     def _mismatch(self, user: User) -> str:
         """What of the address does not fit the user; empty where it fits."""
@@ -148,7 +173,8 @@ class Gate(asyncssh.SSHServer):
     def auth_completed(self) -> None:
         """A place of its site is taken, or the connection ends."""
         assert self._connection is not None
-        site = self._house.users[self._user].site
+        assert self._guest is not None
+        site = self._guest.site
         full = self._house.places.take(site)
         if full is not None:
             facts = {"inbound": self._house.context.name, "site": site, "reason": full}
@@ -158,6 +184,7 @@ class Gate(asyncssh.SSHServer):
             )
             return
         self._site = site
+        self._house.guests[self._connection] = self._guest
         self._house.counts["accepted"] += 1
 
     def session_requested(self) -> asyncssh.SSHServerSession[bytes]:
