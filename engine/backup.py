@@ -255,6 +255,8 @@ def _named(connection: Connection, data: Path) -> Iterator[_Named]:
     for path in sorted(data.iterdir()):
         if path.is_file() and not path.name.startswith(_PASSING):
             yield _Named(path.name, None)
+    for path in sorted(data.glob("*/*/host_key")):  # of a channel: its peers know the engine by it
+        yield _Named(str(path.relative_to(data)), None)
     for row in _rows(connection, select(instances.c.path, instances.c.study_id)):
         yield _Named(f"instances/{row.path}", row.study_id)
     sent = select(deliveries.c.payload, deliveries.c.study_id).join(studies)

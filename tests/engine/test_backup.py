@@ -79,6 +79,7 @@ def fill(database: Database, data: Path) -> dict[str, bytes]:
     contents[f"artefacts/{RESULT}/montage.png"] = b"picture"
     contents[PARTS] = b"MSH|^~\\&|"
     contents["link.key"] = b"k" * 32
+    contents["sftp/drop/host_key"] = b"-----BEGIN OPENSSH PRIVATE KEY-----"
     part = {"identifier": "a", "media_type": "x-application/hl7-v2+er7", "path": PARTS, "facts": {}}
     database.write_now(
         lambda c: c.execute(update(deliveries).where(deliveries.c.seq == 1).values(payload=[part]))
@@ -102,6 +103,8 @@ def house(request: pytest.FixtureRequest, tmp_path: Path, clock: HandClock) -> H
     (made.data / "landing" / "process").mkdir(parents=True)
     (made.data / "landing" / "process" / "half").write_bytes(b"not yet acknowledged")
     (made.data / "engine.lock").touch()
+    made.write("sftp/drop/st-marys/files/input/waits", b"not yet taken in")
+    made.contents.pop("sftp/drop/st-marys/files/input/waits", None)
     return made
 
 
