@@ -60,8 +60,8 @@ def given_back(tries: Tries, at: float) -> Tries:
 
 def current(tries: Tries, now: float, policy: LockOutSettings) -> Tries:
     """Without what counts no more: failures that are old, or that a lock was served for."""
-    after = max(now - policy.within, tries.locked_until if tries.locked_until <= now else 0.0)
-    failures = tuple(at for at in tries.failures if at > after)
+    served = tries.locked_until if tries.locked_until <= now else 0.0
+    failures = tuple(at for at in tries.failures if at > now - policy.within and at >= served)
     locks = tries.locks if now < tries.locked_until + FORGOTTEN else 0
     return replace(tries, failures=failures, locks=locks)
 

@@ -66,14 +66,11 @@ def _is_common(bare: str) -> bool:
     """Whether it is a common one: as it is, disguised, lengthened by figures, or repeated."""
     if len(set(bare)) < 5 or _is_run(bare):
         return True
-    words = _common()
-    for form in {bare, bare.translate(_LOOKS_LIKE)}:
-        unit = _repeated(form)
-        if len(unit) < len(form):  # the same again and again
-            return True
+    words, ended = _common(), re.sub(r"[\W\d_]+$", "", bare)
+    forms = {bare, ended, re.sub(r"^[\W\d_]+", "", ended)}
+    for form in forms | {one.translate(_LOOKS_LIKE) for one in forms}:
         letters = re.sub(r"[\W\d_]+", "", form)
-        trimmed = re.sub(r"^[\W\d_]+|[\W\d_]+$", "", form)
-        if form in words or trimmed in words or (letters in words and len(letters) >= 4):
+        if len(_repeated(form)) < len(form) or form in words or (len(letters) >= 4 and letters in words):
             return True
     return not re.sub(r"[\W\d_]+", "", bare)  # figures and signs alone
 

@@ -70,6 +70,8 @@ class Register:
         before = person_of(row, self.now) if row is not None else None
         if before is not None and (before.state is not PersonState.INVITED or not self.actor.manages(before)):
             raise refused(SignInRefusedReason.CONFLICT, f"the username {name} is taken")
+        if before is not None:  # whoever holds the invitation can be him, wherever he is somebody
+            authority.check_whole(self.actor, before)
         roles = authority.given(
             self.actor, before.memberships if before else (), memberships, self.knows_site
         )
