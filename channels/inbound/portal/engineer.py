@@ -31,8 +31,8 @@ def desk(visit: Visit) -> OperationsDesk:
 
 
 def actor(visit: Visit) -> str:
-    """In whose name something is done, as the audit trail has it."""
-    return str(visit.submitter)
+    """In whose name something is done, as the trail names who signs in and who looks (`PeopleDesk.seen`)."""
+    return f"person {visit.person.username}"
 
 
 def sites(visit: Visit) -> Collection[str] | None:
