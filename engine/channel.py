@@ -65,7 +65,6 @@ from engine.operations_model import (
 from engine.order_desk import OrderDesk
 from engine.package.instances import Package
 from engine.package.limits import PackageLimits
-from engine.package.opening import open_package
 from engine.people_desk import Enrolment, Invitation, OutsideSignIn, PeopleDesk
 from engine.person import (
     Issued,
@@ -303,3 +302,10 @@ class ProcessorType:
     name: str
     settings: type[Settings]
     build: Callable[[Any, ProcessorContext], Processor]
+
+
+def open_package(path: Path | Sequence[Path], limits: PackageLimits, max_instance: int) -> Package:
+    """What somebody uploaded: one study's instances and its order's metadata; see `engine.package.opening`."""
+    from engine.package.opening import open_package as opened  # late: commands and checks open none
+
+    return opened(path, limits, max_instance)
