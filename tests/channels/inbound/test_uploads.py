@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import itertools
 import stat
@@ -227,6 +228,39 @@ async def test_a_complete_upload_waits_for_room_and_says_so(
         desk.house.free[0] = 1 << 40
         desk.house.spool.look_again()
         assert (await uploads.settled(upload.upload_id, PATIENCE)).state == UploadState.TAKEN
+    assert len(desk.house.stored) == 6
+
+
+async def test_a_disk_that_is_full_keeps_nothing_of_a_part(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = await desk.order()
+    uploads = desk.uploads()
+    upload, _ = await uploads.begin(order.order_id, "multipart", sites=None)
+
+    def full(_descriptor: int, _data: Any) -> int:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("channels.inbound.uploads.receiving.os.write", full)
+        with pytest.raises(Busy) as told:
+            await uploads.receive_part(upload.upload_id, 1, stream(b"x" * (3 << 20)), Announced(), sites=None)
+    assert told.value.storage_full
+    assert desk.bytes_kept() == 0
+    assert uploads._ledger.by_site() == {"st-marys": (1, 0)}
+
+
+async def test_an_upload_that_one_table_completed_the_next_takes_in(
+    desk: Desk, instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("channels.inbound.uploads.tender.LOOK", 0.05)
+    order = await desk.order()
+    before, after = desk.uploads(), desk.uploads()
+    upload, _ = await before.begin(order.order_id, "multipart", sites=None)
+    async with after.working():
+        await send(before, upload, {1: zipped(study(instance))})
+        await before.complete(upload.upload_id, sites=None)  # nobody works there any more
+        assert (await before.settled(upload.upload_id, PATIENCE)).state == UploadState.TAKEN
     assert len(desk.house.stored) == 6
 
 
