@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -23,6 +24,22 @@ SITES = {
     "northside": Site("northside", "Northside", addresses=("127.0.0.2",)),
     "cloud": Site("cloud", "Cloud"),
 }
+
+
+async def run(*argv: str, given: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end, and occupy no thread of the loop, of which the server has its own use."""
+    pipe = subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *argv, stdin=pipe, stdout=pipe, stderr=pipe, env={**os.environ, **environment}
+    )
+    try:
+        async with asyncio.timeout(120):
+            out, err = await process.communicate(given.encode())
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        raise
+    return subprocess.CompletedProcess(argv, process.returncode or 0, out.decode(), err.decode())
 
 
 @dataclass
@@ -52,9 +69,7 @@ class Server:
     ) -> subprocess.CompletedProcess[str]:
         """Run OpenSSH's sftp on a batch; it ends at the first command that fails."""
         argv = ["sftp", *self.options(key, source), f"-oPort={self.port}", "-b", "-", f"{user}@127.0.0.1"]
-        return await asyncio.to_thread(
-            subprocess.run, argv, input="\n".join(commands), capture_output=True, text=True, timeout=60
-        )
+        return await run(*argv, given="\n".join(commands))
 
     def listed(self, where: str = ".done", site: str = "st-marys") -> list[str]:
         """What the engine has filed there."""
