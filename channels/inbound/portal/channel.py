@@ -20,18 +20,24 @@ from channels.inbound.portal import (
     again,
     assets,
     audit,
+    batches,
     clients,
     dashboard,
     deliveries,
     enrolment,
     events,
+    new_order,
+    order,
+    order_list,
     outside,
     people,
     places,
     profile,
+    results,
     routes,
     sign_in,
     studies,
+    upload_pages,
 )
 from channels.inbound.portal.changes import Changes
 from channels.inbound.portal.frame import Frame
@@ -46,6 +52,12 @@ from engine.channel import InboundContext, InboundType, Intake
 
 MODULES: tuple[ModuleType, ...] = (
     dashboard,
+    order_list,
+    new_order,
+    order,
+    upload_pages,
+    results,
+    batches,
     sign_in,
     outside,
     enrolment,

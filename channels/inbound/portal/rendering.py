@@ -44,6 +44,7 @@ class Rendering:
             seconds=seconds,
             count=count,
             plural=plural,
+            person=person,
             sentence=sentence,
         )
         self._environment.globals.update(
@@ -136,3 +137,9 @@ def sentence(text: object) -> str:
     """A message of the engine, which begins in lower case and ends without a stop, as people read it."""
     said = str(text).strip()
     return said[:1].upper() + said[1:] + ("" if said.endswith((".", "!", "?")) else ".")
+
+
+def person(name: str) -> str:
+    """A name of PS3.5 6.2.1 as people write it: family, given; its groups of other scripts beside it."""
+    groups = ([part.strip() for part in group.split("^")] for group in name.split("="))
+    return " / ".join(filter(None, (", ".join(filter(None, parts)) for parts in groups)))
