@@ -125,6 +125,11 @@ class Uploads:
             raise
         return upload, is_new
 
+    async def under_way(self, order_id: str, *, sites: Sites) -> Upload | None:
+        """The upload of an order that is not over; None where there is none among the sites."""
+        upload = await in_thread(None, self._shelf.under_way, order_id)
+        return upload if upload is not None and (sites is None or upload.site in sites) else None
+
     async def link(self, upload: Upload) -> tuple[str, datetime]:
         """The query of an address to which this upload may be sent, and until when."""
         key = await in_thread(None, links.signing_key, self._root)

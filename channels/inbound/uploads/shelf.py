@@ -95,6 +95,15 @@ class Shelf:
             sync_folder(self._root)
             return upload, True
 
+    def under_way(self, order_id: str) -> Upload | None:
+        """The upload of an order that is not over."""
+        for upload_id in self._of_order(order_id):
+            with contextlib.suppress(FileNotFoundError, UploadRefused):
+                upload = self.folder(upload_id).facts()
+                if not upload.is_over:
+                    return upload
+        return None
+
     def sweep(self) -> None:
         """Remove what was half made when its process ended."""
         for path in self._root.glob("new-*"):
