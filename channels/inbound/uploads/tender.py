@@ -1,35 +1,31 @@
 """What happens to uploads by itself: complete ones are taken in, idle ones dropped, old ones forgotten.
 
-Enter: the uploads on a shelf. Leave: instances in the engine's intake and orders bound to their study. Each
-upload is taken by one process at a time, under a lock that ends with it, and is marked as taken only when
-everything in it is durable: who is killed before that takes it once more, and the engine knows every instance
-that it has. The order is given the sidecar's metadata (its own count more) and bound before the first
-instance lands, so nothing is ever decided without it.
+Enter: the uploads on a shelf. Leave: those that are over. Each is taken in by one process at a time, under a
+lock that ends with it; what another process has left is found by looking. What the engine has no room for
+waits, and says why.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import os
 import time
-import traceback
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 from channels.inbound.uploads.folder import UploadFolder
+from channels.inbound.uploads.ingestion import Ingestion, tell_defect
 from channels.inbound.uploads.ledger import Ledger
-from channels.inbound.uploads.refusal import Reason, UploadRefused
+from channels.inbound.uploads.refusal import UploadRefused
 from channels.inbound.uploads.settings import UploadSettings
 from channels.inbound.uploads.shelf import Shelf
-from channels.inbound.uploads.taking import Taken, in_thread, take_in
-from channels.inbound.uploads.upload import Failure, Upload, UploadState
-from engine.channel import InboundContext, Intake, Package, open_package
-from engine.errors import Busy, OrderRefused, OrderRefusedReason, PackageRefused, Rejected
+from channels.inbound.uploads.taking import in_thread
+from channels.inbound.uploads.upload import Upload, UploadState
+from engine.channel import InboundContext, Intake
+from engine.errors import Busy, OrderRefused
 
 logger = logging.getLogger("pons.uploads")
 
@@ -37,7 +33,6 @@ AT_ONCE = 2  # uploads taken in
 AGAIN = 5.0  # seconds until an upload is tried again that the engine had no room for
 LOOK = 10.0  # seconds between two looks for uploads that another process has left
 TIDY = 60.0  # seconds
-_TRIES = 5  # to change an order that others change too
 
 
 class Tender:
@@ -65,6 +60,7 @@ class Tender:
         self.settled = asyncio.Condition()
         """Notified when an upload is over."""
         self.counts: Counter[str] = Counter()
+        self._ingestion = Ingestion(settings, context, intake, ledger, clock, self.counts)
 
     def take(self, upload_id: str) -> None:
         """It is complete: take it in soon."""
@@ -96,7 +92,7 @@ class Tender:
                 logger.warning("an upload waits", extra={"pons": {**self._facts, "reason": why}})
                 asyncio.get_running_loop().call_later(AGAIN, self.take, upload_id)
             except Exception as error:  # of this upload: others must not wait for it
-                self._defect(error)
+                tell_defect(error, self._context.name)
 
     async def _look(self) -> None:
         while True:
@@ -113,17 +109,12 @@ class Tender:
             except OSError as error:
                 logger.warning("uploads: not tidied", extra={"pons": {"reason": error.strerror}})
             except Exception as error:  # the next round may do
-                self._defect(error)
+                tell_defect(error, self._context.name)
             await asyncio.sleep(TIDY)
 
     @property
     def _facts(self) -> dict[str, str]:
         return {"inbound": self._context.name}
-
-    def _defect(self, error: Exception) -> None:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        facts = {"error": type(error).__name__, "where": f"{where.name}:{where.lineno}"}
-        logger.error("defect: upload not taken", extra={"pons": {**self._facts, **facts}})
 
     # ── taking in ───────────────────────────────────────────────────────────────────────────────
 
@@ -139,90 +130,12 @@ class Tender:
         try:
             upload = await in_thread(None, folder.facts)
             if upload.state is UploadState.TAKING:
-                await self._to_its_end(folder, upload)
+                await self._ingestion.to_its_end(folder, upload)
         finally:
             os.close(held)
             self.waits.pop(upload_id, None)
         async with self.settled:
             self.settled.notify_all()
-
-    async def _to_its_end(self, folder: UploadFolder, upload: Upload) -> None:
-        try:
-            package_skipped, taken = await self._taken(folder, upload)
-        except (PackageRefused, Rejected, OrderRefused, UploadRefused) as error:
-            reason = (
-                error.reason.value
-                if isinstance(error, PackageRefused | UploadRefused)
-                else ("order" if isinstance(error, OrderRefused) else "rejected")
-            )
-            await self._fail(folder, upload, Failure(reason=reason, detail=str(error)))
-            return
-        except (Busy, OSError):
-            raise
-        except Exception as error:
-            self._defect(error)
-            said = "internal error, see the engine's log"
-            await self._fail(folder, upload, Failure(reason="defect", detail=said))
-            return
-        told = upload.changed(
-            self._clock(),
-            state=UploadState.TAKEN,
-            study_instance_uid=taken.study_instance_uid,
-            instances=taken.instances,
-            known=taken.known,
-            skipped=package_skipped,
-        )
-        await in_thread(None, self._end, folder, told)
-        logger.info("upload taken", extra={"pons": {**self._facts, "outcome": str(taken)}})
-        self.counts["taken"] += 1
-
-    async def _taken(self, folder: UploadFolder, upload: Upload) -> tuple[int, Taken]:
-        names = await in_thread(None, folder.part_names)
-        pieces = [folder.path / name for name in names]
-        if not pieces:
-            raise UploadRefused(Reason.PARTS, "its parts have gone from the disk; upload it again")
-        if upload.sha256 is not None:
-            await in_thread(None, _check_digest, pieces, upload.sha256)
-        limits, most = self._settings.package, self._context.max_instance_bytes
-        with await in_thread(None, open_package, pieces, limits, most) as package:
-            await self._give_order(upload, package)
-            taken = await take_in(package, upload.site, self._context, self._intake)
-            return package.skipped, taken
-
-    async def _give_order(self, upload: Upload, package: Package) -> None:
-        """What the sidecar says, and the study, before anything of it is here."""
-        desk, order_id = self._intake.orders, upload.order_id
-        for attempt in range(1, _TRIES + 1):
-            order = (await desk.get(order_id)).order
-            if order.study_instance_uid not in ("", package.study_instance_uid):
-                raise OrderRefused(
-                    OrderRefusedReason.STATE,
-                    f"order {order_id} is of another study than what was uploaded; give another order for it",
-                )
-            metadata = {**package.metadata, **order.metadata}
-            if metadata == dict(order.metadata):
-                break
-            try:
-                await desk.set_metadata(order_id, metadata, actor=order.submitter, version=order.version)
-                break
-            except OrderRefused as refused:
-                if refused.reason is not OrderRefusedReason.VERSION or attempt == _TRIES:
-                    raise
-        await desk.bind(order_id, package.study_instance_uid)
-
-    async def _fail(self, folder: UploadFolder, upload: Upload, failure: Failure) -> None:
-        with suppress(OrderRefused):  # it was cancelled, or its study came otherwise
-            await self._intake.orders.upload_failed(upload.order_id, failure.detail)
-        told = upload.changed(self._clock(), state=UploadState.FAILED, failure=failure)
-        await in_thread(None, self._end, folder, told)
-        logger.warning("upload refused", extra={"pons": {**self._facts, "reason": failure.reason}})
-        self.counts["refused"] += 1
-
-    def _end(self, folder: UploadFolder, upload: Upload) -> None:
-        with folder.held():
-            folder.write(upload)
-            folder.clear()
-        self._ledger.end(upload.upload_id)
 
     # ── dropping ────────────────────────────────────────────────────────────────────────────────
 
@@ -274,15 +187,3 @@ class Tender:
             self.counts[state.value] += 1
             logger.info("upload given up", extra={"pons": {**self._facts, "outcome": state.value}})
         return ended
-
-
-def _check_digest(pieces: list[Path], expected: str) -> None:
-    digest = hashlib.sha256()
-    for piece in pieces:
-        with piece.open("rb") as file:
-            while data := file.read(1 << 20):
-                digest.update(data)
-    if digest.hexdigest() != expected:
-        raise UploadRefused(
-            Reason.DIGEST, "the SHA-256 of the whole is another than announced; upload it again"
-        )
