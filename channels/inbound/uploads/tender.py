@@ -26,6 +26,7 @@ from channels.inbound.uploads.taking import in_thread
 from channels.inbound.uploads.upload import Upload, UploadState
 from engine.channel import InboundContext, Intake
 from engine.errors import Busy, OrderRefused
+from engine.model import OrderState
 
 logger = logging.getLogger("pons.uploads")
 
@@ -153,11 +154,21 @@ class Tender:
             await in_thread(None, folder.drop_broken_off)
             if await in_thread(None, self._is_idle, folder):
                 await self.give_up(folder, UploadState.EXPIRED)
+            elif await self._is_cancelled(upload.order_id):
+                await self.give_up(folder, UploadState.ABORTED)
         elif upload.is_over:
             with contextlib.suppress(FileNotFoundError):  # what a kill left of its bytes
                 await in_thread(None, folder.clear)
             if self._clock() - upload.changed_at.timestamp() > self._settings.keep:
                 await in_thread(None, folder.remove)
+
+    async def _is_cancelled(self, order_id: str) -> bool:
+        try:
+            return (await self._intake.orders.get(order_id)).order.state is OrderState.CANCELLED
+        except OrderRefused:
+            return True  # retention has removed it
+        except Busy:
+            return False
 
     def _is_idle(self, folder: UploadFolder) -> bool:
         last = folder.last_change()

@@ -16,7 +16,17 @@ from channels.inbound.uploads.announced import Announced, announced
 from channels.inbound.uploads.refusal import Reason, UploadRefused
 from channels.inbound.uploads.upload import UploadState
 from engine.errors import Busy, OrderRefused
-from tests.channels.inbound.uploads_house import Desk, cut_off, parts_of, rows, send, stream, study, zipped
+from tests.channels.inbound.uploads_house import (
+    CLIENT,
+    Desk,
+    cut_off,
+    parts_of,
+    rows,
+    send,
+    stream,
+    study,
+    zipped,
+)
 
 Instance = Callable[..., bytes]
 PATIENCE = 60.0  # seconds
@@ -360,6 +370,28 @@ async def test_an_upload_that_nobody_goes_on_with_is_dropped_and_later_forgotten
     desk.now[0] = 2 * 3700
     await uploads._tender.tidy()
     assert (await refused(uploads.show(upload.upload_id, sites=None))).reason is Reason.NOT_FOUND
+
+
+async def test_nothing_is_kept_for_an_order_that_was_cancelled(desk: Desk, instance: Instance) -> None:
+    order, late = await desk.order(), await desk.order()
+    uploads = desk.uploads()
+    upload, _ = await uploads.begin(order.order_id, "multipart", sites=None)
+    await send(uploads, upload, {1: zipped(study(instance))})
+    second, _ = await uploads.begin(late.order_id, "multipart", sites=None)
+    await send(uploads, second, {1: zipped(study(instance))})
+    await uploads.complete(second.upload_id, sites=None)
+    for one in (order, late):
+        await desk.house.intake.orders.cancel(one.order_id, actor=CLIENT)
+    with pytest.raises(OrderRefused):
+        await uploads.complete(upload.upload_id, sites=None)
+    await uploads._tender.tidy()
+    assert (await uploads.show(upload.upload_id, sites=None)).upload.state == UploadState.ABORTED
+    async with uploads.working():
+        ended = await uploads.settled(second.upload_id, PATIENCE)
+    assert ended.failure is not None
+    assert (ended.state, ended.failure.reason) == (UploadState.FAILED, "order")
+    assert "cancelled" in ended.failure.detail
+    assert (desk.bytes_kept(), desk.house.stored) == (0, [])
 
 
 async def test_one_upload_of_an_order_at_a_time(desk: Desk) -> None:
