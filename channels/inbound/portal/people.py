@@ -57,8 +57,11 @@ async def invite(visit: Visit) -> Response:
     """A new person, or a new invitation for one who has not come yet."""
     form = await visit.form()
     username, display_name = str(form.get("username", "")).strip(), str(form.get("display_name", "")).strip()
+    identity = str(form.get("identity", "")).strip()
     try:
-        invitation = await visit.portal.people.invite(username, display_name, _added(form), actor=visit.actor)
+        invitation = await visit.portal.people.invite(
+            username, display_name, _added(form), actor=visit.actor, identity=identity
+        )
     except SignInRefused as refused:
         if refused.reason not in _AT_FORM:
             raise
@@ -143,6 +146,7 @@ def _invite_form(
         "invite.html",
         200 if refused is None else status_of(refused),
         typed=typed,
+        outside=visit.portal.people.outside,
         rows=range(1, ROWS + 1),
         roles=ROLES,
         sites=_places(visit),
