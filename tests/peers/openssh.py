@@ -83,6 +83,12 @@ class OpenSsh:
         self._process = PeerProcess("sshd", ["sh", "-c", run], self._folder / "sshd.log")
         self._process.wait_ready(lambda: accepts_connections(self.port))
 
+    @property
+    def pid(self) -> int:
+        """Of the process that listens."""
+        assert self._process is not None
+        return self._process.process.pid
+
     def stop(self) -> None:
         """Serve no more; every session ends."""
         if self._process is not None:

@@ -1,0 +1,1 @@
+"""SFTP in and out, beside OpenSSH's own server."""
