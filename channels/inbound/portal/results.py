@@ -8,6 +8,8 @@ page of ours. Who is not shown identifiers gets no file: each names its patient.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from starlette.responses import Response
 
 from channels.inbound.portal import order
@@ -30,7 +32,7 @@ async def of_order(visit: Visit) -> Response:
         raise PageRaised(403, _SHIELDED)
     shelf, name = visit.portal.context.results, visit.parts["name"]
     made = await shelf.result(result_id, name, reader=visit.submitter, sites=(site,))
-    return answered(visit, made, ours=name in shelf.formats)
+    return answered(visit.query, made, ours=name in shelf.formats)
 
 
 async def of_batch(visit: Visit) -> Response:
@@ -41,17 +43,17 @@ async def of_batch(visit: Visit) -> Response:
         raise PageRaised(403, _SHIELDED)
     name = visit.parts["name"]
     made = await shelf.batch_report(batch.batch_id, name, reader=visit.submitter, sites=(batch.site,))
-    return answered(visit, made, ours=True)
+    return answered(visit.query, made, ours=True)
 
 
-def answered(visit: Visit, made: HandedOut, *, ours: bool) -> Response:
+def answered(query: Mapping[str, str], made: HandedOut, *, ours: bool) -> Response:
     """A file, in the page where that is safe and wanted.
 
     Args:
         ours: the engine rendered it; what a processor made may hold anything.
     """
     is_pdf = made.media_type == "application/pdf"
-    shown = made.media_type in SHOWN and (ours or not is_pdf) and "download" not in visit.query
+    shown = made.media_type in SHOWN and (ours or not is_pdf) and "download" not in query
     headers = {
         "Content-Disposition": f'{"inline" if shown else "attachment"}; filename="{made.name}"',
         "X-Content-Type-Options": "nosniff",
