@@ -16,6 +16,7 @@ from engine.checks.names import is_known
 from engine.checks.oauth import check_oauth, check_oauth_keys
 from engine.checks.overlap import check_overlap
 from engine.checks.patterns import check_patterns
+from engine.checks.people import check_people
 from engine.checks.reach import check_reach
 from engine.checks.routes import check_order, check_route
 from engine.checks.sites import check_sites
@@ -60,5 +61,6 @@ def check(reading: Reading, *, surroundings: bool = True) -> None:
         check_cores(reading)
         check_surroundings(reading)
         check_oauth_keys(reading)
+        check_people(reading)
         check_transform_secrets(reading)
         check_register(reading)

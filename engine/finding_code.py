@@ -84,6 +84,8 @@ MEANING: Mapping[str, str] = {
     # access tokens
     "tokens-in-the-clear": "clients would send secrets and tokens without TLS",
     "bad-signing-key": "a key of `oauth:` cannot be used for access tokens",
+    # people
+    "bad-people-key": "the key of `people:` cannot encipher second factors",
     # what nothing uses
     "unused-destination": "no route delivers to a destination",
     "unused-default": "nothing takes a value of the defaults",

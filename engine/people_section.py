@@ -43,11 +43,11 @@ class LockOutSettings(Settings):
 class OutsideSettings(Settings):
     """An outside identity provider (OpenID Connect) that people may sign in with."""
 
-    name: Annotated[str, Field(min_length=1, max_length=60)] = "your organisation"
+    name: str = Field("your organisation", min_length=1, max_length=60, examples=["St. Mary's"])
     """What people call it: "Sign in with …"."""
     issuer: Issuer = Field(examples=["https://login.st-marys.example"])
     """Its issuer; its addresses and keys are found below it (OpenID Connect Discovery)."""
-    client_id: Annotated[str, Field(min_length=1, max_length=255)]
+    client_id: str = Field(min_length=1, max_length=255, examples=["pons"])
     """Who we are to it."""
     client_secret: Secret | None = Field(None, examples=[{"file": "secrets/oidc"}])
     """The secret that it gave us, by reference; none where we are a public client there."""
@@ -80,7 +80,7 @@ class PeopleSettings(Settings):
     key: Secret | None = Field(None, examples=[{"file": "secrets/people.key"}])
     """What enciphers the secrets of authenticators; a key is made in the data folder when absent."""
     lock_out: LockOutSettings = LockOutSettings()
-    """When somebody who guesses has to wait."""
+    """After how many wrong tries somebody waits, and how long."""
     oidc: OutsideSettings | None = None
     """An outside identity provider that people may sign in with, beside passwords."""
 

@@ -8,6 +8,7 @@ between two steps of the event loop, so that no decision is ever by two. What is
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ from engine.oauth_section import issuer_of
 from engine.operations.desk import Operations
 from engine.people.desk import Desk
 from engine.people.key import people_key
-from engine.people.office import Office
+from engine.people.office import Office, is_readable
 from engine.people_desk import PeopleDesk
 from engine.processing import Processing
 from engine.proposal import Place
@@ -46,6 +47,8 @@ from engine.store.database import Database
 from engine.table import Table
 from engine.ways_in import WaysIn
 from engine.workers.assignment import Premises
+
+logger = logging.getLogger("pons.stages")
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,5 +231,7 @@ def _oauth(
 def _people(ground: Ground, table: Table, intake: DurableIntake, directory: Directory) -> PeopleDesk:
     """Where people sign in and are managed."""
     key = people_key(table.people, ground.data)  # one that cannot be used keeps the engine from starting
+    if not ground.database.read_now(lambda c: is_readable(c, key)):  # studies do not wait for it
+        logger.error("second factors were enciphered with another key; bring that one back (docs/people.md)")
     office = Office(table.people, ground.database, ground.clock, key, intake.strangers, directory.knows)
     return Desk(office)

@@ -16,6 +16,7 @@ from engine.people.key import Key, WrongKey
 from engine.people.password_hash import PasswordHash
 from engine.people_section import PeopleSettings
 from engine.person import SignInRefused, SignInRefusedReason
+from engine.store import people
 from engine.store.database import Database
 from engine.strangers import Knock, Strangers
 
@@ -72,6 +73,15 @@ def record(
     """Put on the trail what somebody did; or what another, named, did to his account."""
     subject = f"person {username}"
     append_event(connection, now, actor=actor or subject, action=action, subject=subject, detail=detail)
+
+
+def is_readable(connection: Connection, key: Key) -> bool:
+    """Whether second factors that are stored were enciphered with this key; where there are none, too."""
+    row = next((row for row in people.every(connection) if row.second_factor), None)
+    try:
+        return row is None or bool(key.deciphered(row.second_factor))
+    except WrongKey:
+        return False
 
 
 def refused(reason: SignInRefusedReason, message: str, retry_after: float | None = None) -> SignInRefused:

@@ -210,6 +210,9 @@ def test_what_belongs_to_the_process_needs_a_restart(written: Callable[[Any], Wr
     tokens = written({**TABLE, "oauth": {"token_life": "30m"}}).table
     assert tokens is not None
     assert needs_restart(before, tokens) == ["oauth"]
+    people = written({**TABLE, "people": {"session_life": "30m"}}).table
+    assert people is not None
+    assert needs_restart(before, people) == ["people"]
 
 
 def test_as_few_routes_as_can_be_are_said_to_have_moved(written: Callable[[Any], Written]) -> None:

@@ -29,9 +29,7 @@ async def refusals(
 
 
 @pytest.mark.parametrize("name", ["ana", "nobody", "not a name\x00"])
-async def test_the_sixth_try_is_not_looked_at_whether_or_not_there_is_somebody(
-    house: House, name: str
-) -> None:
+async def test_the_sixth_try_is_not_looked_at_whoever_it_is_for(house: House, name: str) -> None:
     await house.enter()
     assert await refusals(house, name, 6) == [WRONG] * 5 + [LOCKED]
     with pytest.raises(SignInRefused, match="too many wrong tries: wait 1 minute,") as refusal:
