@@ -46,7 +46,6 @@ from engine.in_flight import InFlight, Place
 from engine.model import CommitmentReport, CommitmentRequest, OwedReport, Report, Study
 from engine.operations_desk import OperationsDesk
 from engine.operations_model import (
-    SHIELD,
     Attention,
     Care,
     DestinationStanding,
@@ -138,7 +137,6 @@ from engine.window import Window
 
 __all__ = [
     "SCOPES",
-    "SHIELD",
     "AETitle",
     "ActionPlan",
     "Attention",

@@ -16,9 +16,6 @@ from engine.errors import PonsError
 Sites = Collection[str] | None
 """The sites that somebody may see; None for every one."""
 
-SHIELD = "••••"
-"""Stands where a value of a patient is not shown."""
-
 
 class OperationRefusedReason(StrEnum):
     """Why something is not done."""

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from engine import outlook
 from engine.model import Result
+from engine.patient_attributes import without_what_was_found
 from engine.result_of_run import withheld_from
 from engine.route import outcome_from_json
 from engine.store import commitments, deliveries, destinations, look, study_orders, trail, work
@@ -96,7 +97,8 @@ def _decisions(connection: Connection, study: Any) -> list[Event]:
         )
         for outcome in row.decision["outcomes"]:
             verdict = "hit " if outcome["hit"] else "miss"
-            text = f"  {verdict} {outcome['route']} ({outcome['position']}): {outcome['why']}"
+            why = outcome["why"] if outcome["hit"] else without_what_was_found(outcome["why"])
+            text = f"  {verdict} {outcome['route']} ({outcome['position']}): {why}"
             events.append(Event(row.decided_at, "decided", text))
     return events
 

@@ -1,8 +1,6 @@
 """A DICOM object as lines, an element each, without pixels, with what tells of the patient behind a shield.
 
-Enter: a file of the format of PS3.10. Leave: lines. Shielded are the patient's group (0010), names of
-persons, further attributes by which PS3.15 table E.1-1 says somebody can be known, free text, and private
-elements: nobody knows what those hold. Times, UIDs and the accession number stay: by them a study is found.
+Enter: a file of the format of PS3.10. Leave: lines. `engine.patient_attributes` says what is shielded.
 """
 
 from __future__ import annotations
@@ -18,38 +16,12 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
 from engine.delivery_model import MessageLine
-from engine.operations_model import SHIELD
+from engine.patient_attributes import SHIELD, is_about_the_patient
 
-PATIENT_GROUP = 0x0010
-NAMES, FREE_TEXT = frozenset({"PN"}), frozenset({"LT", "ST", "UT"})
 BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
-KNOWN_BY = frozenset(
-    {
-        0x00380010,  # Admission ID
-        0x00380060,  # Service Episode ID
-        0x00380400,  # Patient's Institution Residence
-        0x00401001,  # Requested Procedure ID
-        0x00401400,  # Requested Procedure Comments
-        0x00402016,  # Placer Order Number / Imaging Service Request
-        0x00402017,  # Filler Order Number / Imaging Service Request
-        0x40080114,  # Physician Approving Interpretation
-    }
-)
 LONG = 200  # characters of a value
 DEEPEST = 12  # sequences in sequences
 DEFER = 4096  # bytes from which a value is left in the file
-
-
-def is_about_the_patient(tag: int, vr: str) -> bool:
-    """Whether an element's value is behind the shield."""
-    group = tag >> 16
-    return (
-        group == PATIENT_GROUP
-        or bool(group % 2 and group > 8)
-        or vr in NAMES
-        or vr in FREE_TEXT
-        or tag in KNOWN_BY
-    )
 
 
 def lines(file: Path, *, revealed: bool) -> Iterator[MessageLine]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from engine.delivery_model import MessageLine
-from engine.operations_model import SHIELD
+from engine.patient_attributes import SHIELD
 from engine.payload_field import encoding_of
 
 ABOUT_THE_PATIENT = frozenset({"PID", "PD1", "MRG", "NK1", "GT1", "IN1", "IN2", "IN3", "ACC", "PV1", "PV2"})

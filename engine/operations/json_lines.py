@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from engine.delivery_model import MessageLine
-from engine.operations.dicom_lines import is_about_the_patient
-from engine.operations_model import SHIELD
+from engine.patient_attributes import SHIELD, is_about_the_patient
 
 PERSONS = frozenset({"Patient", "RelatedPerson", "Person", "Coverage"})
 ABOUT_THE_PATIENT = frozenset({"patient", "subject"})

@@ -14,7 +14,8 @@ from typing import Literal
 
 from engine.delivery_model import DeliveryRow, Message, MessageLine, MessagePart
 from engine.operations import dicom_lines, hl7_lines, json_lines
-from engine.operations_model import SHIELD, OperationRefused, OperationRefusedReason
+from engine.operations_model import OperationRefused, OperationRefusedReason
+from engine.patient_attributes import SHIELD
 
 LARGEST = 32 << 20  # bytes of a message that is read; DICOM is read from its file, without pixels
 MOST = 3000  # lines that are shown

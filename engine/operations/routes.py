@@ -6,10 +6,8 @@ site is left out; what a predicate found in an attribute of the patient stands b
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
-from pydicom.datadict import dictionary_VR, tag_for_keyword
 from sqlalchemy import Connection
 
 from engine.clock import at
@@ -17,8 +15,8 @@ from engine.errors import PonsError
 from engine.explain import recorded
 from engine.explanation import Explanation, RouteExplained, explanation
 from engine.explanation_story import changes, consequences, decides_the_same
-from engine.operations.dicom_lines import is_about_the_patient
-from engine.operations_model import SHIELD, OperationRefused, OperationRefusedReason, Sites
+from engine.operations_model import OperationRefused, OperationRefusedReason, Sites
+from engine.patient_attributes import SHIELD, asks_the_patient
 from engine.predicate import demands
 from engine.route import Route
 from engine.store import table_versions
@@ -33,9 +31,6 @@ from engine.table_model import (
     TableChange,
     TableInForce,
 )
-
-_KEYWORD = re.compile(r"[A-Z][A-Za-z0-9]+")
-_TAG = re.compile(r"\(([0-9A-Fa-f]{4}),[0-9A-Fa-f]{4}\)")
 
 
 def in_force(connection: Connection, table: Table, now: float, sites: Sites = None) -> TableInForce:
@@ -126,15 +121,6 @@ def explained(
         )
         told += _told(whole, table, sites, revealed)
     return told
-
-
-def asks_the_patient(words: str) -> bool:
-    """Whether what a predicate wanted is an attribute of the patient: then what it found is one, too."""
-    for keyword in _KEYWORD.findall(words):
-        tag = tag_for_keyword(keyword)
-        if tag is not None and is_about_the_patient(tag, dictionary_VR(tag)):
-            return True
-    return any(group == "0010" for group in _TAG.findall(words))
 
 
 def _told(whole: Explanation, table: Table, sites: Sites, revealed: bool) -> Iterator[Explained]:

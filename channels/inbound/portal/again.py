@@ -48,9 +48,10 @@ FIELDS = ("begin", "study", "site", "destination", "route", "state", "to")
 
 async def holds(visit: Visit) -> Response:
     """What waits for a person."""
-    site = word(visit, "site")
-    found = await desk(visit).holds(sites(visit))
-    shown = [one for one in found if site in ("", one.site)]
+    site, own = word(visit, "site"), sites(visit)
+    if site:
+        own = (site,) if own is None or site in own else ()
+    shown = await desk(visit).holds(own)
     return visit.render(
         "holds.html", holds=shown, site=site, sites=visit.named_sites(Role.ENGINEER), then=THEN
     )

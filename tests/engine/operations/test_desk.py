@@ -14,12 +14,13 @@ from engine.delivery_model import DeliveryQuery, ReplayQuery
 from engine.operations import overview
 from engine.operations.desk import Operations
 from engine.operations_model import (
-    SHIELD,
     Care,
     OperationRefused,
     OperationRefusedReason,
     TrailQuery,
 )
+from engine.patient_attributes import SHIELD
+from engine.store import work
 from engine.store.database import Database
 from engine.store.tables import audit_events, deliveries, orders
 from tests.engine.conftest import HandClock
@@ -216,6 +217,20 @@ async def test_a_trace_is_of_the_sites_that_one_may_see(house: House, desk: Oper
         with pytest.raises(OperationRefused) as raised:
             await desk.trace(uid, sites)
         assert refusal(raised) is NOT_FOUND
+
+
+async def test_neither_a_trace_nor_an_explanation_tells_what_a_route_found_in_the_patient(
+    house: House, desk: Operations
+) -> None:
+    uid = house.study(1)
+    why = "routes.yaml:20:5: wanted PatientName Sato, found 'Yamada^Tarou'"
+    failed = {"position": "routes.yaml:20:5", "wanted": "PatientName Sato", "found": "'Yamada^Tarou'"}
+    outcome = {"route": "hers", "position": "routes.yaml:20:3", "hit": False, "why": why, "failed": failed}
+    decision = {"table_version": "sha256:0", "outcomes": [outcome]}
+    house.database.write_now(lambda c: work.record_decision(c, 1, 1, "sha256:0", decision, NOW))
+    told = [str(await desk.trace(uid)), str(await desk.explain(uid))]
+    assert all("PatientName Sato" in one and "Yamada" not in one for one in told)
+    assert "Yamada^Tarou" in str(await desk.explain(uid, revealed=True))
 
 
 # ── what waits for a person ──

@@ -16,7 +16,7 @@ from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 from engine.delivery_model import MessageLine
 from engine.operations import dicom_lines, hl7_lines, json_lines
 from engine.operations.message import form_of
-from engine.operations_model import SHIELD
+from engine.patient_attributes import SHIELD, asks_the_patient, without_what_was_found
 
 ORU = "\r".join(
     (
@@ -208,3 +208,19 @@ def test_whatever_is_no_dicom_is_refused(content: bytes) -> None:
 )
 def test_each_media_type_has_its_form(media_type: str, form: str) -> None:
     assert form_of(media_type) == form
+
+
+@pytest.mark.parametrize(
+    ("why", "shown"),
+    [
+        ("t.yaml:3:5: wanted PatientSex M, found 'F'", "t.yaml:3:5: wanted PatientSex M, found ••••"),
+        ("wanted (0010,0020) P-1, found 'P-4711'", "wanted (0010,0020) P-1, found ••••"),
+        ("wanted ReferringPhysicianName X, found 'Suzuki'", "wanted ReferringPhysicianName X, found ••••"),
+        ("wanted Modality MR, found 'CT'", "wanted Modality MR, found 'CT'"),
+        ("wanted site st-johns, found 'st-marys'", "wanted site st-johns, found 'st-marys'"),
+        ("another route fired: mr", "another route fired: mr"),
+    ],
+)
+def test_a_reason_tells_what_was_found_unless_it_is_of_the_patient(why: str, shown: str) -> None:
+    assert without_what_was_found(why) == shown
+    assert asks_the_patient(why) == (why != shown)
