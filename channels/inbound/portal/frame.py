@@ -94,15 +94,14 @@ class Frame:
             if not visit.page.streams:
                 seats.enter_context(self._gate.all.taking())
             token = guard.token(request.cookies)
-            if token is None:
-                seats.enter_context(self._gate.visitors.taking())
-            else:
+            if token is not None:
                 visit.session = await self._house.people.session(token)
                 visit.token = token if visit.session is not None else None
             if visit.page.streams:
                 seats.enter_context(self._gate.streams.taking())
             session = visit.session
             if session is None:
+                seats.enter_context(self._gate.visitors.taking())
                 self._greet(visit)
             self._gate.pace(session.person.person_id if session is not None else visit.address)
             yield
