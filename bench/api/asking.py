@@ -41,9 +41,9 @@ def listed(_among: int, _chance: random.Random) -> str:
     return f"{API}/orders?limit=50"
 
 
-def filtered(_among: int, chance: random.Random) -> str:
-    """Fifty of one rare state."""
-    return f"{API}/orders?limit=50&state={chance.choice(('failed', 'held', 'cancelled'))}"
+def filtered(_among: int, _chance: random.Random) -> str:
+    """The latest ten that failed, one in fifty."""
+    return f"{API}/orders?limit=10&state=failed"
 
 
 QUESTIONS: Mapping[str, Callable[[int, random.Random], str]] = {

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 from engine.channel import InboundContext, Intake, Landing, Package
@@ -20,7 +22,8 @@ from engine.model import Arrival
 
 T = TypeVar("T")
 
-UNDER_WAY = 4  # instances of one package
+UNDER_WAY = 8  # instances of one package
+_AHEAD = 8  # instances that a thread makes ready in one go: those of a NIfTI image have to be computed
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ async def take_in(
     """
     session = f"{context.name}-{uuid.uuid4().hex}"
     instances = package.instances()
+    ready = deque(islice(instances, 0))
     turn = asyncio.Lock()
     known = 0
 
@@ -77,9 +81,11 @@ async def take_in(
         nonlocal known
         while True:
             async with turn:
-                one = await in_thread(threads, next, instances, None)
-            if one is None:
-                return
+                if not ready:
+                    ready.extend(await in_thread(threads, lambda: [*islice(instances, _AHEAD)]))
+                if not ready:
+                    return
+                one = ready.popleft()
             place = await context.in_flight.take_soon(site)
             landing: Landing | None = None
             try:
