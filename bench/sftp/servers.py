@@ -44,8 +44,8 @@ def pons(scratch: Path, port: int) -> Iterator[Serving]:
     line = key_pair(scratch / "key")
     argv = [sys.executable, "-m", "bench.sftp.servers", str(scratch / "data"), str(port), line]
     running = PeerProcess("pons", argv, scratch / "log")
-    running.wait_ready(lambda: accepts_connections(port))
     try:
+        running.wait_ready(lambda: accepts_connections(port))
         yield Serving(port, USER, scratch / "key", "input", running.process.pid)
     finally:
         running.stop()
