@@ -31,6 +31,10 @@ addEventListener("pageshow", (event) => {
 
 document.getElementById("mistakes")?.focus();
 
+// On a phone the navigation is a row that may be scrolled: where one is should be in sight.
+const here = document.querySelector(".side [aria-current]");
+if (here) here.closest(".side").scrollLeft = here.offsetLeft - 24;
+
 const left = Number(document.body.dataset.secondsLeft);
 if (left > 0) {
   const ends = performance.now() + left * 1000;
