@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -11,17 +12,80 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import httpx
 import pytest
 import yaml
 
+from engine.cli import main
+from tests.e2e.nursery import Child, Nursery
 from tests.peers.process import PeerProcess, wait_until
 
 PONS = Path(sys.executable).with_name("pons")
+# Commands that open the database beside the engine for a moment. They are run by `main` in this process: as
+# a process of its own each would spend a second on nothing but starting. tests/docs runs them as such.
+AT_THE_DESK = frozenset(
+    ("apply", "audit", "client", "dead", "deliveries", "destinations", "explain", "history", "hold", "orders",
+     "plan", "replay", "result", "retention", "studies", "trace")
+)  # fmt: skip
 
 # Of the real study: name and id, birth date as DICOM and as ISO 8601.
 PATIENT_OF_THE_REAL_STUDY = ("PPB_PDL030", "19560101", "1956-01-01")
+
+
+def _process(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str, str]:
+    """Exit status, output and errors of a command."""
+    done = subprocess.run(
+        [str(PONS), *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def _main(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str, str]:
+    """The same of the entry point called here."""
+    said, complained = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    with (
+        mock.patch.object(sys, "argv", [str(PONS), *arguments]),
+        mock.patch.dict(os.environ, environment),
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(complained),
+        pytest.raises(SystemExit) as left,
+    ):
+        main()
+    status = left.value.code
+    assert status is None or isinstance(status, int)
+    return status or 0, *(one.buffer.getvalue().decode() for one in (said, complained))
+
+
+class _Forked(PeerProcess):
+    """An engine of the nursery."""
+
+    def begin(self, argv: Sequence[str], environment: Mapping[str, str]) -> Child:
+        """Forked by a process that has made its imports."""
+        if not _NURSERY:
+            _NURSERY.append(Nursery())
+        return _NURSERY[0].start(argv, self._output, environment)
+
+
+_NURSERY: list[Nursery] = []
+_UNDER_TEST: list[bool] = []
+
+
+def pytest_configure() -> None:
+    """This is a run of tests."""
+    _UNDER_TEST.append(True)
+
+
+def pytest_unconfigure() -> None:
+    """It is over."""
+    while _NURSERY:
+        _NURSERY.pop().close()
 
 
 class Engine:
@@ -71,7 +135,8 @@ class Engine:
     def start(self, answering: str = "/readyz") -> Engine:
         """Run and wait until it says it is ready; on a full disk only `/healthz` is answered with 200."""
         argv = [str(PONS), "run", "--table", str(self.table)]
-        self._process = PeerProcess("pons run", argv, self.log, self._environment)
+        kind = _Forked if _UNDER_TEST else PeerProcess  # a bench measures the program itself
+        self._process = kind("pons run", argv, self.log, self._environment)
         self._process.wait_ready(lambda: self.answers(answering) == 200, timeout=60)
         return self
 
@@ -152,17 +217,12 @@ class Engine:
 
     def pons(self, *arguments: str, expect: int = 0) -> str:
         """Run a look command against this engine's table; its output."""
-        done = subprocess.run(
-            [str(PONS), *arguments, "--table", str(self.table)],
-            capture_output=True,
-            text=True,
-            env={**os.environ, **self._environment, "COLUMNS": "200"},
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == expect, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        assert not [word for word in self.patient_data if word in done.stdout + done.stderr]
-        return done.stdout
+        asked, environment = [*arguments, "--table", str(self.table)], {**self._environment, "COLUMNS": "200"}
+        run = _main if arguments[0] in AT_THE_DESK else _process
+        status, said, complained = run(asked, environment)
+        assert status == expect, f"{arguments}: {status}\n{said}\n{complained}"
+        assert not [word for word in self.patient_data if word in said + complained]
+        return said
 
     def json(self, *arguments: str) -> Any:
         """The same with --json."""

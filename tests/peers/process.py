@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,13 +63,16 @@ class PeerProcess:
         self.name = name
         self.log = log
         self._output = log.open("ab")
-        # A session of its own: what the program forks is in the same group and ends with it.
-        self.process = subprocess.Popen(
-            list(argv),
+        self.process = self.begin(list(argv), {**os.environ, **(env or {})})
+
+    def begin(self, argv: Sequence[str], environment: Mapping[str, str]) -> Any:
+        """Its process, in a session of its own: what it forks is in the same group and ends with it."""
+        return subprocess.Popen(
+            argv,
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **(env or {})},
+            env=environment,
             start_new_session=True,
         )
 
