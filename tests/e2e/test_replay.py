@@ -18,7 +18,11 @@ from tests.peers.webhook import WebhookReceiver
 
 pytestmark = pytest.mark.peers
 
-TO = {"site": "st-marys", "retry": {"first": "200ms", "cap": "300ms", "give_up_after": "2s"}}
+TO = {
+    "site": "st-marys",
+    "retry": {"first": "200ms", "cap": "300ms", "give_up_after": "6s"},
+    "breaker": {"open_for": "500ms", "cap": "1s"},
+}
 WHY = ("--reason", "the receiver is back", "--yes")
 
 
