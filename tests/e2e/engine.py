@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from engine.cli import main
+from tests.e2e.nursery import Child, Nursery
 from tests.peers.process import PeerProcess, wait_until
 
 PONS = Path(sys.executable).with_name("pons")
@@ -60,6 +61,31 @@ def _main(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[int
     status = left.value.code
     assert status is None or isinstance(status, int)
     return status or 0, *(one.buffer.getvalue().decode() for one in (said, complained))
+
+
+class _Forked(PeerProcess):
+    """An engine of the nursery."""
+
+    def begin(self, argv: Sequence[str], environment: Mapping[str, str]) -> Child:
+        """Forked by a process that has made its imports."""
+        if not _NURSERY:
+            _NURSERY.append(Nursery())
+        return _NURSERY[0].start(argv, self._output, environment)
+
+
+_NURSERY: list[Nursery] = []
+_UNDER_TEST: list[bool] = []
+
+
+def pytest_configure() -> None:
+    """This is a run of tests."""
+    _UNDER_TEST.append(True)
+
+
+def pytest_unconfigure() -> None:
+    """It is over."""
+    while _NURSERY:
+        _NURSERY.pop().close()
 
 
 class Engine:
@@ -109,7 +135,8 @@ class Engine:
     def start(self, answering: str = "/readyz") -> Engine:
         """Run and wait until it says it is ready; on a full disk only `/healthz` is answered with 200."""
         argv = [str(PONS), "run", "--table", str(self.table)]
-        self._process = PeerProcess("pons run", argv, self.log, self._environment)
+        kind = _Forked if _UNDER_TEST else PeerProcess  # a bench measures the program itself
+        self._process = kind("pons run", argv, self.log, self._environment)
         self._process.wait_ready(lambda: self.answers(answering) == 200, timeout=60)
         return self
 
