@@ -278,6 +278,8 @@ def test_a_batch_gathers_orders_and_reports_them(there: Furnished, sam: Visitor,
     assert f'data-batch="{batch}"' in listed.answer.text
     assert not orders & set(states(listed)), "the list has the batch in their place"
     assert set(states(sam.get("/orders?q=T-"))) == orders
+    table = csv.DictReader(io.StringIO(sam.get("/orders.csv").answer.text))
+    assert orders <= {row["order_id"] for row in table}, "one by one"
     assert emil.get(f"/batches/{batch}/report/csv").status == 403, "shielded"
     assert there.house.person("vera", "viewer@st-marys").get(f"/batches/{batch}").status == 200
     john = there.house.person("john", "viewer@st-johns")

@@ -75,16 +75,15 @@ async def show(visit: Visit) -> Response:
         may_order=visit.person.may(Role.SUBMITTER),
         first=_address(visit, asked.fields) if asked.after else None,
         next=_address(visit, {**fields, "after": following}) if following else None,
-        csv=visit.url("/orders.csv") + _query({**fields, "after": asked.after or ""}),
+        csv=visit.url("/orders.csv")
+        + _query(fields if asked.is_everything else {**fields, "after": asked.after}),
         fresh=asked.after is None and not any(asked.fields.values()),
     )
 
 
 async def as_csv(visit: Visit) -> Response:
-    """The list from this page on, as a table; RFC 4180, without formulas for spreadsheets."""
-    asked = asked_of(visit)
-    rows, _, _ = await _found(visit, asked, CSV_ROWS)
-    orders = [one for one in rows if isinstance(one, StudyOrder)]
+    """The list from this page on, with the orders of batches (RFC 4180; no spreadsheet finds a formula)."""
+    orders, _, _ = await _orders(visit, asked_of(visit), CSV_ROWS)
     seen = {one.site: visit.sees_identifiers(one.site, of="/orders") for one in orders}
     await visit.seen("orders.exported", "orders", {"rows": len(orders), "identifiers": all(seen.values())})
     buffer = StringIO()
@@ -133,6 +132,12 @@ async def _found(
             sites, since=asked.since, until=asked.until, limit=limit, after=asked.after
         )
         return found.entries, found.next, False
+    return await _orders(visit, asked, limit)
+
+
+async def _orders(visit: Visit, asked: Asked, limit: int) -> tuple[tuple[StudyOrder, ...], str | None, bool]:
+    """Orders, one by one."""
+    desk, sites = visit.portal.intake.orders, _sites(visit, asked)
     if len(asked.after or "") > LONGEST:
         raise PageRaised(400, "after: no place in this list; begin at the first page")
     query = OrderQuery(

@@ -114,7 +114,7 @@ async function send(made, anew) {
   }
 }
 
-function hint(text) { tell(text, "wait"); }
+function hint(text) { tell(text && sentence(text), "wait"); }
 
 async function settled(told) {
   at("percent").textContent = "Sent. It is looked at and taken in.";
@@ -186,6 +186,10 @@ at("give-up").addEventListener("click", async () => {
   location.assign(`${base}/orders/${order}`);
 });
 
+function sentence(text) {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
+}
+
 function explain(error) {
   if (error instanceof GivenUp) return;
   if (error instanceof SessionOver) {
@@ -205,7 +209,7 @@ function explain(error) {
     tell("Other files of this order were being uploaded. Choose the same files to go on with them, or: ", "bad", button);
     return;
   }
-  if (error instanceof Refused) tell(error.message);
+  if (error instanceof Refused) tell(sentence(error.message));
   else {
     tell("The upload broke in your browser. Reload the page and choose the same files: they go on where they were.");
     throw error;
