@@ -105,6 +105,6 @@ def test_a_taken_port_is_named_before_anything_is_emptied(place: Path, free_port
 
 def test_a_mistake_in_the_table_is_shown_with_its_line(place: Path) -> None:
     said = demo(place, (ROOT / "routes.yaml").read_text().replace("hl7_oru", "hl7_orru"))
-    assert "routes.yaml:36:19" in said
+    assert "routes.yaml:37:19" in said
     assert "did you mean 'hl7_oru'?" in said
     assert "Traceback" not in said
