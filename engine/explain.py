@@ -23,7 +23,7 @@ from engine.overrides import in_facts
 from engine.part10 import inspect
 from engine.recorded_study import recorded_study
 from engine.route import Decision, decide_in_full, decision_from_json, with_overrides
-from engine.store import look, studies, work
+from engine.store import browse, look, studies, work
 from engine.store.database import exists, locate, open_database
 from engine.store.study_orders import overrides_of
 from engine.table import Table
@@ -131,7 +131,7 @@ def recorded(
     Args:
         sites: of studies that these sent; None for every site.
     """
-    rows = look.list_studies(connection, site=None, uid=uid, limit=100)
+    rows = look.list_studies(connection, ids=browse.study_ids(connection, uid), limit=100)
     rows = [row for row in rows if sites is None or row.site in sites]
     if not rows:
         raise PonsError(f"no study {shown(uid)}; `pons studies` lists what there is")

@@ -60,7 +60,12 @@ def page(connection: Connection, query: DeliveryQuery, table: Table, now: float)
     """A page, the latest first."""
     limit = max(1, min(query.limit, MAX_PAGE))
     conditions = browse.delivery_conditions(
-        sites=query.sites, site=query.site, states=query.states, search=query.search, before=query.before
+        connection,
+        sites=query.sites,
+        site=query.site,
+        states=query.states,
+        search=query.search,
+        before=query.before,
     )
     found = look.list_deliveries(
         connection, destination=query.destination, limit=limit + 1, further=conditions
@@ -120,7 +125,7 @@ def details(
 def found(connection: Connection, delivery_id: str, sites: Sites, table: Table, now: float) -> Reasoned:
     """The delivery with this id, of these sites."""
     conditions = [
-        *browse.delivery_conditions(sites=sites),
+        *browse.delivery_conditions(connection, sites=sites),
         delivery_rows.c.delivery_id == delivery_id,
     ]
     rows = look.list_deliveries(connection, limit=1, further=conditions)

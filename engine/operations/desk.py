@@ -144,7 +144,9 @@ class Operations:
         def work(connection: Connection) -> list[Happening]:
             return [
                 Happening(at(event.at), event.what, event.text, row.site, study_instance_uid)
-                for row in look.list_studies(connection, site=None, uid=study_instance_uid, limit=100)
+                for row in look.list_studies(
+                    connection, ids=browse.study_ids(connection, study_instance_uid), limit=100
+                )
                 if sites is None or row.site in sites
                 for event in tell(connection, row)
             ]

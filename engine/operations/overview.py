@@ -7,7 +7,6 @@ an `Overview`. It is asked by every dashboard that is open, so all of it comes b
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from sqlalchemy import Connection
 
@@ -25,6 +24,7 @@ from engine.operations_model import (
     SiteStanding,
 )
 from engine.store import browse, table_versions
+from engine.store.browse import OpenHolds
 from engine.store.destinations import all_standings
 from engine.table import Table
 from engine.table_change import SILENT_FOR
@@ -43,9 +43,10 @@ def overview(
         troubles: what keeps this process from taking studies, in words.
     """
     lying = standing.destinations(connection, table, now, sites)
-    fares = standing.sites(connection, table, now, sites)
+    holds = browse.open_holds(connection)
+    fares = standing.sites(connection, table, now, sites, holds)
     tried = browse.retrying(connection)
-    held = [row for row in browse.open_holds(connection) if sites is None or row.site in sites]
+    held = [row for row in holds if sites is None or row.site in sites]
     attention = [
         *_engines(connection, troubles, now),
         *_destinations(connection, lying),
@@ -59,7 +60,7 @@ def overview(
         retrying=sum(tried.get(one.destination, 0) for one in lying),
         waiting=sum(one.waiting for one in lying),
         dead=sum(one.dead for one in lying),
-        held=sum(int(row.n) for row in held),
+        held=sum(row.n for row in held),
         hours=_hours(connection, now, sites),
         recent=_recent(connection, sites),
         attention=tuple(sorted(attention, key=lambda one: not one.urgent)),
@@ -141,9 +142,9 @@ def _sites(fares: Sequence[SiteStanding]) -> Iterator[Attention]:
             yield Attention(Care.SILENT, text, one.site, one.site)
 
 
-def _hold(row: Any) -> Attention:
+def _hold(row: OpenHolds) -> Attention:
     longest = f"the longest since {at(row.oldest_at):%Y-%m-%d %H:%M} UTC"
-    text = f"{_counted(int(row.n), 'study waits', 'studies wait')} for a person, {longest}"
+    text = f"{_counted(row.n, 'study waits', 'studies wait')} for a person, {longest}"
     return Attention(Care.HOLDS, text, row.site, row.site)
 
 

@@ -5,7 +5,7 @@ Enter: the table in force, a connection, a clock. Leave: a row each, in the orde
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -17,6 +17,7 @@ from engine.model import Site
 from engine.operations_model import DestinationStanding, Sites, SiteStanding, TunnelStanding
 from engine.outlook import state_of
 from engine.store import browse
+from engine.store.browse import OpenHolds
 from engine.store.destinations import Numbers, Standing, all_standings, numbers
 from engine.table import Table
 from engine.tunnel_watch import STALE, SiteHealth, read_status
@@ -77,11 +78,21 @@ def closed_at(table: Table, name: str, now: float) -> datetime | None:
     return closed_until(settings.maintenance, at(now), zone)
 
 
-def sites(connection: Connection, table: Table, now: float, seen: Sites = None) -> list[SiteStanding]:
-    """Every site of the table that somebody may see."""
+def sites(
+    connection: Connection,
+    table: Table,
+    now: float,
+    seen: Sites = None,
+    holds: Sequence[OpenHolds] | None = None,
+) -> list[SiteStanding]:
+    """Every site of the table that somebody may see.
+
+    Args:
+        holds: `browse.open_holds`, where they were looked for already.
+    """
     shown = [site for site in table.sites.values() if seen is None or site.key in seen]
     latest = browse.latest_orders_at(connection, [site.key for site in shown])
-    held = {row.site: int(row.n) for row in browse.open_holds(connection)}
+    held = {row.site: row.n for row in (browse.open_holds(connection) if holds is None else holds)}
     lying = by_site(numbers(connection), table)
     tunnels = tunnel_standings(table, now)
     return [

@@ -7,17 +7,29 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, func, literal, or_, select, union_all
+from sqlalchemy import ColumnElement, Connection, Row, func, literal, select, union_all
 
 from engine.store.tables import audit_events, deliveries, holds, orders, studies
 
 Sites = Collection[str] | None
-AT_ONCE = 100  # sites in one statement
+AT_ONCE, IN_ONE = 100, 500  # sites, and studies, in one statement
+
+
+def study_ids(connection: Connection, uid: str) -> Sequence[int]:
+    """The studies with this UID, one a site: by their orders, where UIDs are indexed, else among all."""
+    ordered = select(orders.c.study_id).where(
+        orders.c.study_instance_uid == uid, orders.c.study_id.is_not(None)
+    )
+    found = connection.execute(ordered.distinct()).scalars().all()
+    if found:
+        return [int(one) for one in found if one is not None]
+    return connection.execute(select(studies.c.id).where(studies.c.study_instance_uid == uid)).scalars().all()
 
 
 def delivery_conditions(
+    connection: Connection,
     *,
     sites: Sites,
     site: str | None = None,
@@ -39,16 +51,18 @@ def delivery_conditions(
     if before is not None:
         found.append(deliveries.c.seq < before)
     if search is not None:
-        named = select(studies.c.id).where(studies.c.study_instance_uid == search)
-        ordered = select(orders.c.study_id).where(orders.c.accession_number == search)
-        found.append(
-            or_(
-                deliveries.c.delivery_id == search,
-                deliveries.c.study_id.in_(named),
-                deliveries.c.study_id.in_(ordered),
-            )
-        )
+        found.append(_named(connection, search))
     return found
+
+
+def _named(connection: Connection, search: str) -> ColumnElement[bool]:
+    """Which deliveries a word means, looked up first: a condition of three ways would be tried on each."""
+    own = select(deliveries.c.seq).where(deliveries.c.delivery_id == search)
+    if (seq := connection.execute(own).scalar()) is not None:
+        return deliveries.c.seq.in_([seq])
+    numbered = select(orders.c.study_id).where(orders.c.accession_number == search)
+    found = {one for one in connection.execute(numbered).scalars() if one is not None}
+    return deliveries.c.study_id.in_(sorted(found or set(study_ids(connection, search))))
 
 
 def orders_since(connection: Connection, since: float, sites: Sites) -> dict[str, int]:
@@ -100,15 +114,30 @@ def retrying(connection: Connection) -> dict[str, int]:
     return {row[0]: int(row[1]) for row in connection.execute(query.group_by(deliveries.c.destination))}
 
 
-def open_holds(connection: Connection) -> Sequence[Row[Any]]:
-    """By site: how many holds nobody has answered, and since when the longest waits."""
-    query = (
-        select(studies.c.site, func.count().label("n"), func.min(holds.c.held_at).label("oldest_at"))
-        .join(studies, studies.c.id == holds.c.study_id)
-        .where(holds.c.released_at.is_(None))
-        .group_by(studies.c.site)
-    )
-    return connection.execute(query).all()
+class OpenHolds(NamedTuple):
+    """What waits for a person at a site."""
+
+    site: str
+    n: int
+    oldest_at: float
+
+
+def open_holds(connection: Connection) -> list[OpenHolds]:
+    """By site: how many holds nobody has answered, and since when the longest waits.
+
+    The few that are open are looked up first: joined, a planner without statistics begins with every study.
+    """
+    query = select(holds.c.study_id, holds.c.held_at).where(holds.c.released_at.is_(None))
+    found = [(int(row[0]), float(row[1])) for row in connection.execute(query)]
+    sites: dict[int, str] = {}
+    wanted = sorted({study_id for study_id, _ in found})
+    for start in range(0, len(wanted), IN_ONE):
+        some = select(studies.c.id, studies.c.site).where(studies.c.id.in_(wanted[start : start + IN_ONE]))
+        sites |= {row[0]: row[1] for row in connection.execute(some)}
+    waits: dict[str, list[float]] = {}
+    for study_id, held_at in found:
+        waits.setdefault(sites[study_id], []).append(held_at)
+    return [OpenHolds(site, len(since), min(since)) for site, since in sorted(waits.items())]
 
 
 def latest_orders_at(connection: Connection, sites: Sequence[str]) -> dict[str, float]:

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, Select, func, select
 
 from engine.breaker import CLOSED
 from engine.store import destinations
 from engine.store.destinations import Numbers, Standing
 from engine.store.tables import deliveries, holds, instances, jobs, lanes, results, revisions, studies
 
+AT_ONCE = 500  # deliveries in one statement
 
-def list_studies(connection: Connection, *, site: str | None, uid: str | None, limit: int) -> Sequence[Any]:
+
+def list_studies(
+    connection: Connection,
+    *,
+    site: str | None = None,
+    uid: str | None = None,
+    ids: Sequence[int] | None = None,
+    limit: int,
+) -> Sequence[Any]:
     """Studies, the latest first."""
     count = (
         select(func.count()).where(instances.c.study_id == studies.c.id).correlate(studies).scalar_subquery()
@@ -30,6 +39,8 @@ def list_studies(connection: Connection, *, site: str | None, uid: str | None, l
         query = query.where(studies.c.site == site)
     if uid is not None:
         query = query.where(studies.c.study_instance_uid == uid)
+    if ids is not None:
+        query = query.where(studies.c.id.in_(ids))
     return connection.execute(query.order_by(studies.c.last_at.desc()).limit(limit)).all()
 
 
@@ -75,6 +86,23 @@ def list_deliveries(
     Args:
         further: conditions on `deliveries` and `studies`.
     """
+    chosen = select(deliveries.c.seq).join(studies, studies.c.id == deliveries.c.study_id).where(*further)
+    if destination is not None:
+        chosen = chosen.where(deliveries.c.destination == destination)
+    if state is not None:
+        chosen = chosen.where(deliveries.c.state == state)
+    if uid is not None:
+        chosen = chosen.where(studies.c.study_instance_uid == uid)
+    # Chosen first: what is asked of each below would otherwise be asked of all that match.
+    seqs = connection.execute(chosen.order_by(deliveries.c.seq.desc()).limit(limit)).scalars().all()
+    return [row for some in _pieces(seqs) for row in connection.execute(_described(some))]
+
+
+def _pieces(seqs: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (seqs[start : start + AT_ONCE] for start in range(0, len(seqs), AT_ONCE))
+
+
+def _described(seqs: Sequence[int]) -> Select[Any]:
     queued = deliveries.alias("queued")
     head = (
         select(func.min(queued.c.seq))
@@ -86,7 +114,7 @@ def list_deliveries(
         .correlate(deliveries)
         .scalar_subquery()
     )
-    query = (
+    return (
         select(
             deliveries,
             studies.c.site,
@@ -100,15 +128,9 @@ def list_deliveries(
             lanes,
             (lanes.c.destination == deliveries.c.destination) & (lanes.c.order_key == deliveries.c.order_key),
         )
+        .where(deliveries.c.seq.in_(seqs))
+        .order_by(deliveries.c.seq.desc())
     )
-    if destination is not None:
-        query = query.where(deliveries.c.destination == destination)
-    if state is not None:
-        query = query.where(deliveries.c.state == state)
-    if uid is not None:
-        query = query.where(studies.c.study_instance_uid == uid)
-    query = query.where(*further)
-    return connection.execute(query.order_by(deliveries.c.seq.desc()).limit(limit)).all()
 
 
 def metrics(connection: Connection, names: Sequence[str], now: float) -> dict[str, float]:
