@@ -1,14 +1,14 @@
-"""Bring a database to the tables of this release, in one transaction, before anything else runs."""
+"""Bring a database to the tables of this release, in one transaction, before anything else runs.
+
+Every command that opens the database asks for this first, and finds nothing to do: so Alembic, which takes
+longer to import than such a command to work, is imported only where there is something.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import OperationalError
 
 from engine.errors import DatabaseUnavailable, PonsError
@@ -32,8 +32,6 @@ def migrate(engine: Engine, revision: str = "head") -> None:
 
 
 def _migrate(engine: Engine, revision: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
     with engine.connect().execution_options(begin="IMMEDIATE") as connection, connection.begin():
         serialise(connection, "migrate")
         present = schema_of(connection)
@@ -42,16 +40,31 @@ def _migrate(engine: Engine, revision: str) -> None:
                 f"the database has schema {present}, which this release (schema {revisions()[-1]}) does not"
                 " know: run the release that wrote it, or restore a backup made before the upgrade"
             )
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
+        if present is None or present != (revisions()[-1] if revision == "head" else revision):
+            _upgrade(connection, revision)
+
+
+def _upgrade(connection: Connection, revision: str) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
 
 
 def schema_of(connection: Connection) -> str | None:
     """The revision of a database's tables; None when it has none yet."""
-    return MigrationContext.configure(connection).get_current_revision()
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return found
 
 
 def revisions() -> list[str]:
-    """Every schema that there has been, oldest first; the last is this release's."""
-    scripts = ScriptDirectory(str(MIGRATIONS))
-    return [script.revision for script in scripts.walk_revisions()][::-1]
+    """Every schema that there has been, oldest first; the last is this release's.
+
+    A migration's file is named after its revision, and a later one has a higher number.
+    """
+    return sorted(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*.py"))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, make_url, select, text
 
 from engine.audit import append_event, verify
@@ -19,7 +20,7 @@ from engine.model import CommitmentReport
 from engine.store import commitments, lanes, look, order_states, studies, work
 from engine.store.database import Database, PostgresDatabase, SqliteDatabase
 from engine.store.lanes import Settlement
-from engine.store.migrate import migrate, revisions, schema_of
+from engine.store.migrate import MIGRATIONS, migrate, revisions, schema_of
 from engine.store.tables import deliveries, metadata, orders, results
 from engine.stored_result import stored_result
 from engine.story import tell
@@ -43,6 +44,11 @@ def bare(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     yield opened
     opened.close()
     postgres.drop(address)
+
+
+def test_the_names_of_the_migrations_tell_their_order() -> None:
+    scripts = ScriptDirectory(str(MIGRATIONS)).walk_revisions()
+    assert [script.revision for script in scripts][::-1] == revisions()
 
 
 @pytest.fixture(params=revisions())
