@@ -19,6 +19,7 @@ from engine.errors import PonsError
 
 ALGORITHMS = {"RS256": "RSA", "ES256": "EC"}  # and the kind of key (RFC 7518 6)
 LONGEST = 16384  # characters
+SHORTEST = 2048  # bits of an RSA key (RFC 7518 3.3)
 CLOCKS = 60.0  # seconds that the provider's clock may differ from ours
 OLDEST = 600.0  # seconds since it was issued
 
@@ -31,7 +32,6 @@ class NoIdentity(PonsError):
 class Identity:
     """Somebody, as the provider knows him."""
 
-    issuer: str
     subject: str
     name: str  # of the claim that was asked for; empty where there is none
 
@@ -71,7 +71,7 @@ def read(
     try:
         claims = jwt.decode(
             token,
-            jwt.PyJWK(dict(key), algorithm).key,
+            _public(key, algorithm),
             algorithms=[algorithm],
             audience=expected.client_id,
             issuer=expected.issuer,
@@ -84,10 +84,17 @@ def read(
             },
         )
         _check_times(claims, now)
-    except (PyJWTError, ValueError, TypeError, RecursionError) as error:
+    except (PyJWTError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise NoIdentity(f"the ID token does not hold: {type(error).__name__}") from None
     _check_parties(claims, expected)
-    return Identity(expected.issuer, claims["sub"], _name(claims, expected.name_claim))
+    return Identity(claims["sub"], _name(claims, expected.name_claim))
+
+
+def _public(key: Mapping[str, Any], algorithm: str) -> Any:
+    public = jwt.PyJWK(dict(key), algorithm).key
+    if algorithm == "RS256" and public.key_size < SHORTEST:
+        raise NoIdentity(f"the provider's key has fewer than {SHORTEST} bits")
+    return public
 
 
 def _header(token: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ from engine.people_section import OutsideSettings
 LONGEST_ANSWER = 256 << 10  # bytes
 TIMEOUT = 10.0  # seconds for a whole answer
 KEPT = 3600.0  # seconds until addresses and keys are asked for again
-AGAIN = 10.0  # seconds between two looks for a key that is not known
+AGAIN = 10.0  # seconds between two looks for a key that is not known, or for a provider that is away
+AT_ONCE = 16  # codes that are exchanged at once
 
 
 class ProviderAway(PonsError):
@@ -37,6 +39,7 @@ class ProviderAway(PonsError):
 class Endpoints:
     """Where a provider is asked what."""
 
+    issuer: str  # as it writes itself, perhaps with a slash at its end
     authorization: str
     token: str
     keys: str
@@ -51,13 +54,21 @@ class IdentityProvider:
         self._turn = asyncio.Lock()
         self._endpoints: Endpoints | None = None
         self._keys: Mapping[str | None, Mapping[str, Any]] = {}
-        self._found_at = self._keys_at = float("-inf")
+        self._found_at = self._keys_at = self._away_at = float("-inf")
+        self._under_way = 0
+        self._tls: ssl.SSLContext | None = None
 
     async def endpoints(self) -> Endpoints:
-        """Its addresses; ProviderAway."""
+        """Its addresses; ProviderAway, at once where it was away a moment ago."""
         async with self._turn:
             if self._endpoints is None or time.monotonic() - self._found_at > KEPT:
-                self._endpoints = await self._discovered()
+                if time.monotonic() - self._away_at < AGAIN:
+                    raise ProviderAway("the provider was away a moment ago")
+                try:
+                    self._endpoints = await self._discovered()
+                except ProviderAway:
+                    self._away_at = time.monotonic()
+                    raise
                 self._found_at = time.monotonic()
             return self._endpoints
 
@@ -92,11 +103,24 @@ class IdentityProvider:
             form |= {"client_secret": secret} if secret is not None else {}
         else:  # RFC 6749 2.3.1: both are form-encoded first
             auth = httpx.BasicAuth(quote(settings.client_id, safe=""), quote(secret, safe=""))
-        answer = await self._asked("POST", where.token, form, auth)
+        if self._under_way >= AT_ONCE:
+            raise ProviderAway("too many sign-ins wait for the provider")
+        self._under_way += 1
+        try:
+            answer = await self._asked("POST", where.token, form, auth)
+        finally:
+            self._under_way -= 1
         token = answer.get("id_token")
         if not isinstance(token, str):
             raise NoIdentity("the token endpoint gave no ID token")
         return token
+
+    def _certificates(self) -> ssl.SSLContext:
+        """Whom to believe that he is the provider; reading the authorities once costs 30 ms."""
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+            self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
+        return self._tls
 
     def _secret(self) -> str | None:
         if self._settings.client_secret is None:
@@ -114,7 +138,7 @@ class IdentityProvider:
         methods = told.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
         in_form = isinstance(methods, list) and "client_secret_basic" not in methods
         authorization, token = _safe(told.get("authorization_endpoint")), _safe(told.get("token_endpoint"))
-        return Endpoints(authorization, token, _safe(told.get("jwks_uri")), in_form)
+        return Endpoints(told["issuer"], authorization, token, _safe(told.get("jwks_uri")), in_form)
 
     async def _asked(
         self, method: str, url: str, form: dict[str, str] | None = None, auth: httpx.BasicAuth | None = None
@@ -123,7 +147,7 @@ class IdentityProvider:
         try:
             async with (
                 asyncio.timeout(TIMEOUT),
-                httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client,
+                httpx.AsyncClient(timeout=TIMEOUT, trust_env=False, verify=self._certificates()) as client,
             ):
                 request = client.build_request(
                     method,
@@ -138,8 +162,8 @@ class IdentityProvider:
                     await answer.aclose()
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             raise ProviderAway(f"{_place(url)} does not answer: {type(error).__name__}") from None
-        if form is not None and answer.status_code in (400, 401):
-            raise NoIdentity(f"the token endpoint refuses the code: {answer.status_code}")
+        if form is not None and answer.status_code == 400:
+            raise NoIdentity("the token endpoint refuses the code: 400")
         if answer.status_code != 200:
             raise ProviderAway(f"{_place(url)} answers {answer.status_code}")
         try:

@@ -100,7 +100,7 @@ class Outside:
             people.change(connection, row.person_id, last_sign_in_at=now)
             person = person_of(people.find(connection, row.person_id), now)
             made = sessions.begin(connection, office.settings, person, Stage.OPEN, remote_address, now)
-            detail = {"identity": identity.issuer, "remote_address": remote_address}
+            detail = {"identity": self._settings.issuer, "remote_address": remote_address}
             detail["session"] = made.session.session_id
             record(connection, now, "person.signed_in", row.username, detail)
             return made
@@ -117,19 +117,21 @@ class Outside:
         token = await self._provider.id_token(code, self._made_of(state, "verifier"), redirect_uri)
         keys = await self._provider.keys(id_token.key_id(token))
         settings, nonce = self._settings, self._made_of(state, "nonce")
-        expected = Expected(settings.issuer, settings.client_id, nonce, settings.username_claim)
+        issuer = (await self._provider.endpoints()).issuer
+        expected = Expected(issuer, settings.client_id, nonce, settings.username_claim)
         return id_token.read(token, keys, expected, self._office.clock.now())
 
     def _person(self, connection: Connection, identity: Identity, now: float) -> Any:
         """Who has an identity: bound to him, or his from now on because he was invited as such."""
-        row = people.identified(connection, identity.issuer, identity.subject)
+        row = people.identified(connection, self._settings.issuer, identity.subject)
         if row is not None:
             return row
         for name in (identity.subject, identity.name):
-            row = people.expected(connection, identity.issuer, name) if name else None
+            row = people.expected(connection, self._settings.issuer, name) if name else None
             if row is not None and row.disabled_at is None:
                 people.change(connection, row.person_id, identity_subject=identity.subject)
-                record(connection, now, "person.identity_bound", row.username, {"identity": identity.issuer})
+                detail = {"identity": self._settings.issuer}
+                record(connection, now, "person.identity_bound", row.username, detail)
                 return row
         return None
 

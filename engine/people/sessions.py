@@ -31,9 +31,8 @@ def begin(
     token = new_token()
     facts = _facts(settings, token, stage, now)
     facts |= {"session_id": str(uuid.uuid4()), "remote_address": remote_address[:64]}
-    sign_ins.begin(
-        connection, most=settings.sessions, now=now, person_id=person.person_id, enrolling="", **facts
-    )
+    sign_ins.begin(connection, now=now, person_id=person.person_id, enrolling="", **facts)
+    _limit(connection, settings, facts["session_id"], person, stage)
     del facts["token_hash"]
     return issued(token, person, facts)
 
@@ -52,6 +51,8 @@ def renew(
         facts |= {"signed_in_at": row.signed_in_at, "expires_at": row.expires_at}
     if not sign_ins.change(connection, row.token_hash, enrolling="", **facts):
         raise expired()
+    if row.stage != stage:
+        _limit(connection, settings, row.session_id, person, stage)
     facts |= {"session_id": row.session_id, "remote_address": row.remote_address}
     return issued(token, person, facts)
 
@@ -72,6 +73,15 @@ def at(connection: Connection, token: str, stage: Stage, now: float) -> tuple[An
 def renewed_person(connection: Connection, person_id: str, now: float) -> Person:
     """Somebody after a change of his row in the same transaction."""
     return person_of(people.find(connection, person_id), now)
+
+
+def _limit(
+    connection: Connection, settings: PeopleSettings, session_id: str, person: Person, stage: Stage
+) -> None:
+    """No more devices than the table lets; who has only a password ends no session of who is in."""
+    alike = [Stage.OPEN] if stage is Stage.OPEN else list(STEP_LIFE)
+    stages = [one.value for one in alike]
+    sign_ins.end_oldest(connection, session_id, person.person_id, stages, settings.sessions)
 
 
 def _facts(settings: PeopleSettings, token: str, stage: Stage, now: float) -> dict[str, Any]:

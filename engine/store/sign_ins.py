@@ -17,19 +17,26 @@ from engine.store.people_tables import outside_states, person_sessions, sign_in_
 # ── sessions ────────────────────────────────────────────────────────────────────────────────────
 
 
-def begin(connection: Connection, *, most: int, now: float, **facts: Any) -> None:
-    """A new session; of more than ``most`` of one person the oldest end."""
+def begin(connection: Connection, *, now: float, **facts: Any) -> None:
+    """A new session. Those whose time is over are forgotten."""
     connection.execute(delete(person_sessions).where(person_sessions.c.expires_at <= now))
-    theirs = (
+    connection.execute(insert(person_sessions).values(**facts))
+
+
+def end_oldest(connection: Connection, session_id: str, person_id: str, stages: list[str], most: int) -> None:
+    """Of a person's sessions at these stages the oldest end, until ``most`` are left; this one stays."""
+    others = (
         select(person_sessions.c.session_id)
-        .where(person_sessions.c.person_id == facts["person_id"])
+        .where(
+            person_sessions.c.person_id == person_id,
+            person_sessions.c.stage.in_(stages),
+            person_sessions.c.session_id != session_id,
+        )
         .order_by(person_sessions.c.signed_in_at.desc(), person_sessions.c.session_id)
-        .offset(most - 1)
     )
-    oldest = connection.execute(theirs).scalars().all()
+    oldest = connection.execute(others).scalars().all()[most - 1 :]
     if oldest:
         connection.execute(delete(person_sessions).where(person_sessions.c.session_id.in_(oldest)))
-    connection.execute(insert(person_sessions).values(**facts))
 
 
 def session_of(connection: Connection, token_hash: str, now: float) -> Row[Any] | None:

@@ -40,8 +40,8 @@ function respond(response, request) {
   else response.body.id_token = `${header}.${base64url({ ...claims, sub: 'root' })}.${signature}`;
 }
 
-async function provide(algorithm) {
-  const issuer = new OAuth2Issuer();
+async function provide(algorithm, slash) {
+  const issuer = new OAuth2Issuer(slash);
   issuer.url = url;
   await issuer.keys.generate(algorithm);
   service = new OAuth2Service(issuer);
@@ -59,7 +59,7 @@ async function door(request, response) {
   const asked = request.method === 'POST' ? await read(request) : {};
   if (request.url === '/_test/next') next = asked;
   else if (request.url === '/_test/person') person = asked;
-  else if (request.url === '/_test/keys') await provide(asked.algorithm);
+  else if (request.url === '/_test/keys') await provide(asked.algorithm, asked.slash);
   else if (request.url === '/_test/forget') [next, person, requests] = [{}, { sub: 'johndoe' }, []];
   response.setHeader('content-type', 'application/json');
   response.end(JSON.stringify(request.url === '/_test/requests' ? requests : {}));

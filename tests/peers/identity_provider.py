@@ -42,9 +42,13 @@ class Provider:
         """How the next ID token is to be wrong."""
         self._client.post("/_test/next", json=wrong).raise_for_status()
 
-    def other_key(self, algorithm: str = "RS256") -> None:
-        """Sign with another key from now on; the one before is forgotten."""
-        self._client.post("/_test/keys", json={"algorithm": algorithm}).raise_for_status()
+    def other_key(self, algorithm: str = "RS256", *, slash: bool = False) -> None:
+        """Sign with another key from now on; the one before is forgotten.
+
+        Args:
+            slash: call yourself by an issuer that ends in one.
+        """
+        self._client.post("/_test/keys", json={"algorithm": algorithm, "slash": slash}).raise_for_status()
 
     def forget(self) -> None:
         """Begin anew: another key, nobody's claims, no requests."""

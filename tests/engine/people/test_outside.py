@@ -249,6 +249,14 @@ async def test_a_provider_may_sign_with_another_key(
     assert (await go()).session.stage is Stage.OPEN
 
 
+async def test_a_provider_may_call_itself_with_a_slash_at_the_end(
+    house: House, identity_provider: Provider, go: Callable[..., Awaitable[Issued]]
+) -> None:
+    identity_provider.other_key(slash=True)
+    await house.invite("jane", identity="jd")
+    assert (await go()).session.person.identity == identity_provider.url
+
+
 async def test_algorithms_that_are_not_ours_are_not_tried(
     house: House, identity_provider: Provider, go: Callable[..., Awaitable[Issued]]
 ) -> None:

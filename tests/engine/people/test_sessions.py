@@ -94,6 +94,17 @@ async def test_one_device_more_ends_the_oldest(house: House) -> None:
     assert [one.session_id for one in found] == [one.issued.session.session_id for one in reversed(later)]
 
 
+async def test_who_has_only_the_password_ends_no_session(house: House) -> None:
+    house.settings = PeopleSettings(sessions=3)
+    house.desk = house.another()
+    ana = await house.enter()
+    halves = [await house.desk.sign_in("ana", PASSWORD, ELSEWHERE) for _ in range(5)]
+    assert await house.desk.session(ana.token) is not None
+    alive = [await house.desk.session(one.token) is not None for one in halves]
+    assert sum(alive) == 3
+    assert alive[-1]
+
+
 async def test_another_password_ends_every_other_session_and_gives_this_one_another_token(
     house: House,
 ) -> None:
