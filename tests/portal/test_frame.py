@@ -187,4 +187,18 @@ def test_a_seat_is_left_whatever_happens() -> None:
         raise KeyError
     with seats.taking(), pytest.raises(PageRaised), seats.taking():
         pass
-    assert seats.taken == 0
+    assert (seats.taken, seats.refused) == (0, 1)
+
+
+def test_what_was_refused_is_counted_by_its_limit() -> None:
+    gated = gate.Gate(PortalSettings(max_requests=2, requests_per_second=0.01))
+    gated.pace("ana")
+    with pytest.raises(PageRaised, match="too many requests"):
+        gated.pace("ana")
+    with gated.visitors.taking(), pytest.raises(PageRaised), gated.visitors.taking():
+        pass
+    samples = gated.measured("portal")
+    assert samples['pons_portal_refused_total{inbound="portal",limit="pace"}'] == 1
+    assert samples['pons_portal_refused_total{inbound="portal",limit="visitors"}'] == 1
+    assert samples['pons_portal_refused_total{inbound="portal",limit="total"}'] == 0
+    assert samples['pons_portal_requests{inbound="portal"}'] == 0

@@ -23,11 +23,13 @@ class Seats:
     def __init__(self, total: int) -> None:
         self.total = total
         self.taken = 0
+        self.refused = 0
 
     @contextlib.contextmanager
     def taking(self) -> Iterator[None]:
         """One seat, for as long as it is entered; PageRaised where there is none."""
         if self.taken >= self.total:
+            self.refused += 1
             raise PageRaised(503, _FULL, {"Retry-After": "2"})
         self.taken += 1
         try:
@@ -44,17 +46,29 @@ class Gate:
         self.visitors = Seats(max(1, settings.max_requests // 2))
         self.streams = Seats(settings.max_streams)
         self._buckets = Buckets(settings.requests_per_second)
+        self._too_fast = 0
 
     def pace(self, who: str) -> None:
         """One request of a person, or of an address that is not signed in."""
         wait = self._buckets.take(who)
         if wait:
+            self._too_fast += 1
             said = "too many requests came from you; wait a moment and reload the page"
             raise PageRaised(429, said, {"Retry-After": str(math.ceil(wait))})
 
     def measured(self, inbound: str) -> dict[str, float]:
         """Samples for `/metrics`."""
+        refused = {
+            "total": self.all.refused,
+            "visitors": self.visitors.refused,
+            "streams": self.streams.refused,
+            "pace": self._too_fast,
+        }
         return {
             f'pons_portal_requests{{inbound="{inbound}"}}': float(self.all.taken),
             f'pons_portal_streams{{inbound="{inbound}"}}': float(self.streams.taken),
+            **{
+                f'pons_portal_refused_total{{inbound="{inbound}",limit="{limit}"}}': float(number)
+                for limit, number in refused.items()
+            },
         }
