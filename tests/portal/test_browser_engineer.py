@@ -14,7 +14,7 @@ import hl7
 import pytest
 from playwright.sync_api import Locator, expect
 
-from tests.e2e.studies import PERSON
+from tests.e2e.studies import PERSON, small_study
 from tests.portal.browser import Chromium, Window
 from tests.portal.furnished import Furnished, furnished_house
 
@@ -230,3 +230,16 @@ def test_an_admin_reads_the_trail_and_proves_it(there: Furnished, browser: Chrom
         here.page.get_by_role("button", name=re.compile("Verify")).click()
         expect(here.page.get_by_text(re.compile("whole|holds")).first).to_be_visible()
         assert PERSON.patient_id not in here.page.content()
+
+
+def test_the_dashboard_tells_of_a_study_that_comes_while_one_looks(
+    there: Furnished, browser: Chromium, real_study: Path, tmp_path: Path
+) -> None:
+    with there.house.window(browser, "erin", "engineer") as here:
+        here.go("/")
+        delivered = here.page.locator('#order-counts [data-count="delivered"]')
+        before = int(delivered.inner_text())
+        here.page.evaluate("() => { window.stayed = true; }")
+        there.house.bring(small_study(real_study, tmp_path, instances=2), "st-johns")
+        expect(delivered).to_have_text(str(before + 1), timeout=90_000)
+        assert here.page.evaluate("() => window.stayed"), "the page was loaded again"
