@@ -11,10 +11,12 @@ import pytest
 from argon2 import PasswordHasher
 
 from engine.errors import Busy
+from engine.people.key import Key
+from engine.people.office import is_readable
 from engine.people_section import PeopleSettings
 from engine.person import Role, SignInRefused, SignInRefusedReason, Stage
 from engine.store.people_tables import invitations, people, person_sessions, recovery_codes
-from tests.engine.people.conftest import ELSEWHERE, HERE, PASSWORD, House
+from tests.engine.people.conftest import ELSEWHERE, FERNET, HERE, PASSWORD, House
 
 EXPIRED = SignInRefusedReason.EXPIRED
 OTHER = "seven giraffes read the news"
@@ -249,6 +251,12 @@ async def test_another_key_lets_nobody_in_and_says_so_to_those_who_run_it(
     house.clock.advance(60)
     with pytest.raises(Busy, match="tell whoever runs this engine"):
         await other.second_factor(first.token, ana.app.at(house.clock.now()), HERE)
+    keys = {"ours": FERNET, "another": "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE="}
+    readable = {
+        name: house.database.read_now(lambda c, text=text: is_readable(c, Key([text])))
+        for name, text in keys.items()
+    }
+    assert readable == {"ours": True, "another": False}  # what the engine looks at when it starts
     assert "bring that key back" in str([record.__dict__.get("pons") for record in caplog.records])
 
 
