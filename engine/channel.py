@@ -303,7 +303,7 @@ class ProcessorType:
 
 
 def open_package(path: Path | Sequence[Path], limits: PackageLimits, max_instance: int) -> Package:
-    """What somebody uploaded: one study's instances and its order's metadata; see `engine.package.opening`."""
+    """What was uploaded: one study's instances and its order's metadata; see `engine.package.opening`."""
     from engine.package.opening import open_package as opened  # late: commands and checks open none
 
     return opened(path, limits, max_instance)
