@@ -209,7 +209,8 @@ def _free(destination: Destination, under_way: int) -> int:
     channel = destination.channel
     if isinstance(channel, Gathers) and channel.most > 1:
         return 0 if under_way else int(channel.most)  # one bundle after the other
-    return max(0, destination.declared.settings.concurrency - under_way)
+    most: int = destination.declared.settings.concurrency
+    return max(0, most - under_way)
 
 
 def _ages(destinations: Mapping[str, Destination]) -> dict[str, float]:
