@@ -20,6 +20,8 @@ from engine.channel import OutboundContext, OutboundSettings, OutboundType, Port
 from engine.errors import Refused
 from engine.model import Acknowledgement, Delivery, History, Payload, Result, Study
 
+_SAMPLE = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDCb5lH1+RBSBV6uk6y28j5LJuvSEO1V33YO4RHTg3XX"
+
 PathTemplate = Annotated[str, AfterValidator(report_path.checked)]
 
 
@@ -36,10 +38,10 @@ class Settings(OutboundSettings):
     """Our OpenSSH private key, without passphrase."""
     password: Secret | None = Field(None, examples=[{"file": "secrets/stm-sftp-password"}])
     """Our password, for a server that takes no keys."""
-    host_keys: tuple[str, ...] = Field((), examples=[["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGK..."]])
-    """The server's public host keys, each a line as in a `.pub` file; or `known_hosts`."""
+    host_keys: tuple[str, ...] = Field((), examples=[[_SAMPLE]])
+    """The server's public host keys, each a line as in a `.pub` file; or `known_hosts`, or both."""
     known_hosts: Secret | None = Field(None, examples=[{"file": "keys/stm-known-hosts"}])
-    """A file in OpenSSH's known_hosts format, as `ssh-keyscan` writes it; or `host_keys`."""
+    """A file in OpenSSH's known_hosts format, as `ssh-keyscan` writes it; or `host_keys`, or both."""
     path: PathTemplate = report_path.DEFAULT
     """Where a report is filed there, with fields in braces; folders are made."""
     formats: tuple[str, ...] = Field(("pdf",), min_length=1, examples=[["pdf", "json"]])
@@ -61,7 +63,7 @@ class Settings(OutboundSettings):
 
     @model_validator(mode="after")
     def _complete(self) -> Settings:
-        if bool(self.host_keys) == (self.known_hosts is not None):
+        if not self.host_keys and self.known_hosts is None:
             raise ValueError("give host_keys or known_hosts: reports go only to a server that is known")
         if self.key is None and self.password is None:
             raise ValueError("give key, or password for a server that takes no keys")

@@ -16,13 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import asyncssh
+from asyncssh.known_hosts import SSHKnownHosts
 
 from channels.transport.ssh_algorithms import ALGORITHMS
 from engine.channel import Secret
 from engine.errors import PonsError, Refused, TryAgain
-
-Trust = Any
-"""What asyncssh takes as `known_hosts`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +121,11 @@ def _arguments(server: Server, caller: _Caller) -> dict[str, Any]:
     }
 
 
-def trust(host_keys: Sequence[str], known_hosts: str) -> Trust:
+def trust(host_keys: Sequence[str], known_hosts: str) -> SSHKnownHosts:
     """The keys that the server may have; TryAgain where a file holds none, for that is mended here."""
-    if host_keys:
-        return [asyncssh.import_public_key(line) for line in host_keys], [], []
+    pinned = (f"* {line.strip()}" for line in host_keys)  # whatever the server is called
     try:
-        return asyncssh.import_known_hosts(known_hosts)
+        return asyncssh.import_known_hosts("\n".join((known_hosts, *pinned)) + "\n")
     except ValueError:
         raise TryAgain("known_hosts cannot be read: write it with ssh-keyscan", code="secret") from None
 
