@@ -126,6 +126,7 @@ def uploading(connection: Connection, order_id: str, sites: Scope, now: float) -
     """Bytes for an order are on their way."""
     order = _without_study(_ours(connection, order_id, sites))
     if order.upload_began_at is None or order.failure:
+        _tell(connection, now, _giver(order), "order upload began", order_id, {})
         _change(connection, order, now, upload_began_at=now, failure="")
     return orders.by_id(connection, order_id)
 
@@ -134,8 +135,9 @@ def upload_ended(connection: Connection, order_id: str, failure: str, sites: Sco
     """An upload left nothing, or nothing of use (``failure`` says why)."""
     order = _without_study(_ours(connection, order_id, sites))
     if failure:
-        actor = Submitter(kind=order.submitter_kind, name=order.submitter)
-        _tell(connection, now, actor, "order upload failed", order_id, {"reason": failure})
+        _tell(connection, now, _giver(order), "order upload failed", order_id, {"reason": failure})
+    elif order.upload_began_at is not None:
+        _tell(connection, now, _giver(order), "order upload given up", order_id, {})
     _change(connection, order, now, upload_began_at=None, failure=failure)
     return orders.by_id(connection, order_id)
 
@@ -160,8 +162,7 @@ def bind(
         return order
     if order.study_id is not None or order.study_instance_uid not in ("", study_instance_uid):
         raise OrderRefused(STATE, f"order {order_id} is of another study: give another order for this one")
-    actor = Submitter(kind=order.submitter_kind, name=order.submitter)
-    _tell(connection, now, actor, "order bound", order_id, {"study": study_instance_uid})
+    _tell(connection, now, _giver(order), "order bound", order_id, {"study": study_instance_uid})
     if study is None:
         _change(connection, order, now, study_instance_uid=study_instance_uid)
         return orders.by_id(connection, order_id)
@@ -229,6 +230,10 @@ def _ours(connection: Connection, order_id: str, sites: Scope, version: int | No
     if version is not None and version != order.version:
         raise OrderRefused(VERSION, f"order {order_id} has changed since: look at it again")
     return order
+
+
+def _giver(order: Row[Any]) -> Submitter:
+    return Submitter(kind=order.submitter_kind, name=order.submitter)
 
 
 def _without_study(order: Row[Any]) -> Row[Any]:

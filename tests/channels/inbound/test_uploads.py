@@ -353,6 +353,10 @@ async def test_an_aborted_upload_leaves_nothing_and_the_order_as_it_was(desk: De
     assert (await refused(uploads.complete(upload.upload_id, sites=None))).reason is Reason.STATE
     second, is_new = await uploads.begin(order.order_id, "single", sites=None)
     assert (second.upload_id, is_new) == (f"{order.order_id}.2", True)
+    trail = list(
+        rows(desk.house, "select action from audit_events where action like 'order upload%' order by 1")
+    )
+    assert trail == [("order upload began",), ("order upload began",), ("order upload given up",)]
 
 
 async def test_an_upload_that_nobody_goes_on_with_is_dropped_and_later_forgotten(desk: Desk) -> None:
