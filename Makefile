@@ -7,6 +7,7 @@
 #   make bench NAME=…  one benchmark, also as make bench-…         ARGS="--short" goes to it
 #   make peers         the programs of other makers that the tests talk to
 #   make docs          the reference of the table and its schemas, from the models
+#   make pictures      the pictures of docs/portal.md, from a running portal       ARGS="order" takes one
 #   make venv          only the virtual environment
 #   make clean         remove everything that the targets above made
 
@@ -20,7 +21,7 @@ TABLES := $(wildcard routes.yaml examples/*/routes.yaml)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench peers docs venv clean
+.PHONY: help demo run test check bench peers docs pictures venv clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -66,6 +67,9 @@ peers:
 
 docs: $(STAMP)
 	@$(BIN)/pons schema --write docs/reference
+
+pictures: $(STAMP) peers
+	@$(BIN)/python -m tests.portal.pictures $(ARGS)
 
 clean:
 	rm -rf $(VENV) demo data bench/out tests/peers/node_modules *.egg-info

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import io
 import socket
+import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -22,6 +24,7 @@ from tests.portal.tour import STOPS, before
 FOLDER = ROOT / "docs" / "portal"
 DARK = ("dashboard", "order")
 ON_A_PHONE = ("orders", "order")
+HIGHER = {"dashboard": 1150, "order": 1500, "delivery": 1100}  # pixels: what matters is further down
 COLOURS = 128
 LARGEST = 150_000  # bytes
 
@@ -49,8 +52,8 @@ def _study(folder: Path) -> Path:
     return folder
 
 
-def main() -> None:
-    """Take them all."""
+def main(wanted: Sequence[str]) -> None:
+    """Take those that are named, or all of them."""
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
@@ -59,16 +62,17 @@ def main() -> None:
             furnished_house(folder / "house", _free_port, study) as there,
             chromium(folder) as browser,
         ):
-            for stop in STOPS:
+            for stop in (one for one in STOPS if not wanted or one.picture in wanted):
                 views = [("", "light", DESKTOP)]
                 views += [("-dark", "dark", DESKTOP)] if stop.picture in DARK else []
                 views += [("-phone", "light", PHONE)] if stop.picture in ON_A_PHONE else []
                 for suffix, scheme, size in views:
-                    with before(stop, there, browser, size=size, color_scheme=scheme) as here:
+                    shown = (size[0], HIGHER.get(stop.picture, size[1]))
+                    with before(stop, there, browser, size=shown, color_scheme=scheme) as here:
                         here.page.wait_for_load_state()
                         (FOLDER / f"{stop.picture}{suffix}.png").write_bytes(kept(here.page.screenshot()))
                         print(f"{stop.picture}{suffix}.png")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

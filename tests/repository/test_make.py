@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TARGETS = {"demo", "run", "test", "check", "bench", "peers", "docs", "venv", "clean"}
+TARGETS = {"demo", "run", "test", "check", "bench", "peers", "docs", "pictures", "venv", "clean"}
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
