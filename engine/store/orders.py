@@ -143,7 +143,9 @@ def _conditions(connection: Connection, query: OrderQuery) -> list[ColumnElement
 def _ways(query: OrderQuery) -> list[list[ColumnElement[bool]]]:
     """The same question in pieces of which each has an index of its own, by site and by state."""
     ways: list[list[ColumnElement[bool]]] = [[]]
-    if query.sites is not None and len(query.sites) <= SITES:
+    if query.alone and query.sites is not None:  # their own index has the site beside the place
+        ways = [[(orders.c.site + "").in_(query.sites)]]
+    elif query.sites is not None and len(query.sites) <= SITES:
         ways = [[orders.c.site == site] for site in query.sites]
     elif query.sites is not None:
         ways = [[orders.c.site.in_(query.sites)]]

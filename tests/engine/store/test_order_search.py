@@ -176,11 +176,18 @@ def test_a_name_is_looked_up_in_its_index(sqlite_database: Database) -> None:
                 orders.page(connection, OrderQuery(search=search, sites=(many.site(number),)))
                 orders.page(connection, OrderQuery(search=search))
             orders.page(connection, OrderQuery(alone=True))
+        assert any("ix_orders_accession_number" in step for step in said)
+        assert any("ix_orders_alone" in step for step in said)
+        assert [step for step in said if step == "SCAN orders"] == []
+        said.clear()
+        orders.page(
+            connection, OrderQuery(alone=True, sites=(many.site(0),))
+        )  # which has none but in batches
+        assert not any("ix_orders_site" in step for step in said), "each of its rows would be read"
+
+        assert any("ix_orders_alone" in step for step in said)
 
     sqlite_database.read_now(explained)
-    assert any("ix_orders_accession_number" in step for step in said)
-    assert any("ix_orders_alone" in step for step in said)
-    assert [step for step in said if step == "SCAN orders"] == []
 
 
 def test_the_rows_that_are_measured_are_found_by_their_names(database: Database) -> None:
