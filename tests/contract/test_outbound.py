@@ -101,7 +101,7 @@ async def test_a_slow_peer_costs_its_timeout_and_is_tried_again(rig: Rig, tmp_pa
     assert outcome.state == "delivered"
     assert (slow.outcome, slow.code) == ("unknown", "timeout")
     # the attempt begins at its claim, so its first rendering is in here as well
-    assert slow.ended_at - slow.started_at < 2 + 4
+    assert slow.ended_at - slow.started_at < 30, "the peer says nothing for a minute"
     assert second.outcome == "delivered"
     assert accepted == outcome.identifiers
     assert attempted.count(outcome.identifiers[0]) == 2

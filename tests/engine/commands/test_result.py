@@ -108,7 +108,7 @@ def test_an_export_is_on_the_audit_trail_without_the_patient(house: ResultHouse)
 def test_an_unknown_format_names_those_there_are(house: ResultHouse) -> None:
     said = house.run("export", ID, "--format", "docx", expect=2)
     assert "no format 'docx'" in said
-    assert "csv, json, pdf, png, txt, xml" in " ".join(said.replace("│", " ").split())
+    assert "csv, fhir, json, pdf, png, sr, txt, xml" in " ".join(said.replace("│", " ").split())
 
 
 def test_an_artefact_that_is_gone_is_an_error_without_a_patient(house: ResultHouse) -> None:
