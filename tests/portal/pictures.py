@@ -27,6 +27,10 @@ ON_A_PHONE = ("orders", "order")
 HIGHER = {"dashboard": 1150, "order": 1500, "delivery": 1100}  # pixels: what matters is further down
 COLOURS = 128
 LARGEST = 150_000  # bytes
+_ALL_PICTURES = """() => Promise.all([...document.images].map(image => {
+    image.loading = "eager";
+    return image.decode();
+}))"""
 
 
 def kept(picture: bytes) -> bytes:
@@ -69,7 +73,7 @@ def main(wanted: Sequence[str]) -> None:
                 for suffix, scheme, size in views:
                     shown = (size[0], HIGHER.get(stop.picture, size[1]))
                     with before(stop, there, browser, size=shown, color_scheme=scheme) as here:
-                        here.page.wait_for_load_state()
+                        here.page.evaluate(_ALL_PICTURES)
                         (FOLDER / f"{stop.picture}{suffix}.png").write_bytes(kept(here.page.screenshot()))
                         print(f"{stop.picture}{suffix}.png")
 
