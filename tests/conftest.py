@@ -41,7 +41,10 @@ REAL_STUDY_ZIP = ROOT.parent / "shared" / "data" / "dti" / "dti-4-slices.zip"
 REAL_STUDY_INSTANCES = 260
 
 # What waits longest begins first, so that no worker is left alone with it at the end.
-LONGEST_FIRST = ("tunnel", "faults", "e2e", "portal", "docs", "bench", "examples", "channels/content", "engine")
+LONGEST_FIRST = (
+    *("tunnel", "faults", "e2e", "portal", "docs", "bench"),
+    *("examples", "channels/content", "engine"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -98,7 +98,7 @@ def provider(answers: Answers, **changed: Any) -> IdentityProvider:
         ({"authorization_endpoint": None}, "is not https"),
         ({"jwks_uri": "https://user@login.example/keys"}, "is not https"),
         ({"jwks_uri": "https://[login"}, "is not https"),
-        ({"jwks_uri": "file:///etc/passwd"}, "is not https"),
+        ({"jwks_uri": "ftp://127.0.0.1/keys"}, "is not https"),
         (Response("no JSON"), "answers no JSON object"),
         (Response("[]"), "answers no JSON object"),
         (Response("[" * 100_000), "answers no JSON object"),
