@@ -30,7 +30,11 @@ from tests.peers.webhook import WebhookReceiver
 pytestmark = pytest.mark.peers
 
 PUBLIC = "https://pons.example/engine"
-FORMATS = ["csv", "json", "pdf", "png", "txt", "xml"]
+FORMATS = {
+    "csv": "csv", "fhir": "fhir.json", "json": "json", "pdf": "pdf", "png": "png", "sr": "dcm", "txt": "txt",
+    "xml": "xml",
+}  # fmt: skip
+"""How a file in each is named."""
 
 
 @dataclass
@@ -116,7 +120,7 @@ def told(
 def test_an_event_links_to_the_result_in_every_format_for_a_week(told: Told) -> None:
     event = told.hook.calls[0].event
     links = {one["name"]: one for one in event["data"]["links"]}
-    assert set(links) >= {f"result.{suffix}" for suffix in FORMATS}
+    assert set(links) >= {f"result.{suffix}" for suffix in FORMATS.values()}
     assert len(told.hook.calls[0].body) < 20_000
     for link in links.values():
         answer = httpx.get(told.link(link["name"]), trust_env=False)
@@ -151,10 +155,10 @@ def test_a_link_that_was_changed_opens_nothing(told: Told) -> None:
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_result_is_exported_into_a_private_file(told: Told, tmp_path: Path, form: str) -> None:
-    out = tmp_path / f"result.{form}"
+    out = tmp_path / f"result.{FORMATS[form]}"
     told.engine.pons("result", "export", told.result_id, "--format", form, "--out", str(out))
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
-    assert out.read_bytes() == httpx.get(told.link(f"result.{form}"), trust_env=False).content
+    assert out.read_bytes() == httpx.get(told.link(out.name), trust_env=False).content
 
 
 def test_a_result_is_shown_without_its_patient(told: Told) -> None:
