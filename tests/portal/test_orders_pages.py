@@ -159,7 +159,7 @@ def test_an_order_shows_what_was_found_and_where_it_went(there: Furnished, vera:
     assert page.status == 200
     text = page.answer.text
     assert 'class="findings"' in text
-    assert "delivery to his gave up" in page.text
+    assert "Delivery to his gave up." in page.text
     assert re.search(
         r'data-delivery="[^"]+"><td><span class="badge good">delivered</span></td><th[^>]*>hook', text
     )
