@@ -16,7 +16,7 @@ from engine.store.database import SqliteDatabase
 from engine.store.migrate import migrate
 from engine.store.tables import orders as table
 
-SAM = Submitter(kind="user", name="sam")
+SAM = Submitter(kind="person", name="sam")
 NEW = NewOrder(site="st-marys", submitter=SAM)
 
 

@@ -205,7 +205,7 @@ def test_an_order_is_given_changed_and_cancelled(there: Furnished, sam: Visitor)
     assert (done.status, done.location) == (303, f"/orders/{order}")
     told = there.house.engine.json("orders", "show", order)["order"]
     assert told["metadata"] == {"PatientAge": "046Y", "PatientSex": "F"}
-    assert told["submitter"] == {"kind": "user", "name": "sam"}
+    assert told["submitter"] == {"kind": "person", "name": "sam"}
     late = sam.submit(form, f"/orders/{order}/metadata", PatientAge="47")
     assert late.status == 422
     assert "Somebody changed this order meanwhile" in late.text

@@ -32,7 +32,7 @@ COLUMNS = (
     *("study_instance_uid", "accession_number", "patient_id", "patient_name", "study_description", "failure"),
 )
 _FIELDS = ("q", "state", "site", "by", "from", "to")
-_KINDS = ("user", "client", "channel")
+_KINDS = ("person", "client", "channel")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,7 @@ def _submitter(text: str) -> Submitter | None:
         return None
     kind, colon, name = text.partition(":")
     if not colon:
-        kind, name = "user", text
+        kind, name = "person", text
     if kind not in _KINDS or not 1 <= len(name) <= 128:
         raise PageRaised(400, "by: write user:NAME, client:NAME or channel:NAME")
     return Submitter.model_validate({"kind": kind, "name": name})

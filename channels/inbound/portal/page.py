@@ -112,7 +112,7 @@ class Visit:
     @property
     def submitter(self) -> Submitter:
         """The person, as what he gives and asks for is signed."""
-        return Submitter(kind="user", name=self.person.username)
+        return Submitter(kind="person", name=self.person.username)
 
     @property
     def csrf(self) -> str:
