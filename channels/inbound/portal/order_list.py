@@ -166,14 +166,14 @@ def _sites(visit: Visit, asked: Asked) -> tuple[str, ...] | None:
 
 
 def _submitter(text: str) -> Submitter | None:
-    """`ris` is the client, channel or user of that kind: `client:ris`; without a kind a user."""
+    """`ris` is the client, channel or person of that kind: `client:ris`; without a kind a person."""
     if not text:
         return None
     kind, colon, name = text.partition(":")
     if not colon:
         kind, name = "person", text
     if kind not in _KINDS or not 1 <= len(name) <= 128:
-        raise PageRaised(400, "by: write user:NAME, client:NAME or channel:NAME")
+        raise PageRaised(400, "by: write person:NAME, client:NAME or channel:NAME")
     return Submitter.model_validate({"kind": kind, "name": name})
 
 
