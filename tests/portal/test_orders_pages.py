@@ -216,7 +216,7 @@ def test_an_order_is_given_changed_and_cancelled(there: Furnished, sam: Visitor)
 
 
 def test_wrong_metadata_are_told_at_their_field_and_nothing_is_given(there: Furnished, sam: Visitor) -> None:
-    before = len(there.house.engine.json("orders", "--submitter", "user:sam"))
+    before = len(there.house.engine.json("orders", "--submitter", "person:sam"))
     page = sam.submit(
         sam.get("/orders/new"), "/orders", PatientSex="perhaps", others="PatientSecks: M\nno colon"
     )
@@ -224,7 +224,7 @@ def test_wrong_metadata_are_told_at_their_field_and_nothing_is_given(there: Furn
     assert 'id="PatientSex-error"' in page.answer.text
     assert 'id="others-error"' in page.answer.text
     assert page.form("/orders").fields["PatientSex"] == ["perhaps"], "what was typed stays"
-    assert len(there.house.engine.json("orders", "--submitter", "user:sam")) == before
+    assert len(there.house.engine.json("orders", "--submitter", "person:sam")) == before
 
 
 def test_one_form_gives_one_order_however_often_it_is_sent(there: Furnished, sam: Visitor) -> None:
