@@ -117,6 +117,7 @@ class Stages:
             shelf,
             data,
             clients=ManagedClients(database, clock, self.directory.knows),
+            public_url=ground.settings.public_url,
             people=_people(ground, table, self.intake, self.directory),
             operations=operations,
         )

@@ -47,7 +47,7 @@ def list_orders(
     state: Annotated[list[OrderState] | None, typer.Option(help="In this state; may be repeated.")] = None,
     batch: Annotated[str | None, typer.Option(help="Of this batch only.")] = None,
     submitter: Annotated[
-        str | None, typer.Option(help="Given by: channel:NAME, client:NAME or user:NAME.")
+        str | None, typer.Option(help="Given by: channel:NAME, client:NAME or person:NAME.")
     ] = None,
     since: Since = None,
     limit: Limit = 100,
@@ -251,6 +251,6 @@ def _submitter(text: str) -> Submitter:
     kind, colon, name = text.partition(":")
     if not colon or kind not in ("channel", "client", "user") or not name:
         raise typer.BadParameter(
-            "write it as channel:NAME, client:NAME or user:NAME", param_hint="--submitter"
+            "write it as channel:NAME, client:NAME or person:NAME", param_hint="--submitter"
         )
     return Submitter.model_validate({"kind": kind, "name": name})
