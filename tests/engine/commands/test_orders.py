@@ -155,7 +155,7 @@ def test_a_batch_is_listed_shown_and_written_as_a_private_file(desk: Desk, forma
 
 def test_what_was_written_wrongly_is_told(desk: Desk) -> None:
     for arguments, said in (
-        (("list", "--submitter", "ris"), "channel:NAME, client:NAME or user:NAME"),
+        (("list", "--submitter", "ris"), "channel:NAME, client:NAME or person:NAME"),
         (("batch", desk.batch, "--format", "docx"), "no format of a batch's report 'docx'"),
         (("list", "--state", "lost"), "lost"),
     ):
