@@ -101,6 +101,7 @@ async function giveOrder() {
 async function send(made, anew) {
   const begun = await insist("POST", `${base}/orders/${order}/upload`, { size: made.size, ...(anew ? { anew: "yes" } : {}) }, hint);
   sending = new Sending(made, begun, hint);
+  steerable(true);
   const figures = measure(sending);
   addEventListener("beforeunload", warn);
   try {
@@ -111,7 +112,14 @@ async function send(made, anew) {
     clearInterval(figures);
     removeEventListener("beforeunload", warn);
     sending = null;
+    steerable(false);
   }
+}
+
+// There is nothing to pause or to give up before the parts begin.
+function steerable(is) {
+  at("pause").disabled = at("give-up").disabled = !is;
+  at("pause").textContent = "Pause";
 }
 
 function hint(text) { tell(text && sentence(text), "wait"); }
