@@ -19,6 +19,7 @@ from playwright.sync_api import Locator, expect
 
 from tests.conftest import REAL_STUDY_INSTANCES, REAL_STUDY_ZIP
 from tests.e2e.rest_house import Api
+from tests.e2e.studies import small_study
 from tests.portal.browser import PHONE, Chromium, Window
 from tests.portal.portal_house import PortalHouse, serving_house
 from tests.portal.viewing import has_room, pdf_is_shown
@@ -115,9 +116,37 @@ def test_each_download_opens_and_is_what_the_engine_exports(house: PortalHouse, 
 def test_the_real_study_is_uploaded_as_an_archive_that_is_dropped_on_the_page(
     house: PortalHouse, here: Window
 ) -> None:
-    ordered(here, "st-johns", lambda here: here.page.locator("#files").set_input_files(REAL_STUDY_ZIP))
+    def choose(here: Window) -> None:
+        dropped(here, REAL_STUDY_ZIP)
+        expect(here.page.locator("#chosen-list tr")).to_have_count(1)
+
+    ordered(here, "st-johns", choose)
     assert len(house.engine.instance_files("st-johns")) == REAL_STUDY_INSTANCES
     assert house.johns_hook.wait_for_accepted(1)
+
+
+def dropped(here: Window, path: Path) -> None:
+    """Drag a file or a folder of this machine over the page, and let it go."""
+    place = here.page.locator("#drop").bounding_box()
+    assert place is not None
+    hand = here.context.new_cdp_session(here.page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        hand.send(
+            "Input.dispatchDragEvent",
+            {
+                "type": kind,
+                "x": place["x"] + place["width"] / 2,
+                "y": place["y"] + place["height"] / 2,
+                "data": {"items": [], "files": [str(path)], "dragOperationsMask": 1},
+            },
+        )
+    hand.detach()
+
+
+def test_a_folder_is_dropped_with_all_that_is_in_it(here: Window, real_study: Path) -> None:
+    here.go("/orders/new")
+    dropped(here, real_study)
+    expect(here.page.locator("#chosen")).to_contain_text(f"{REAL_STUDY_INSTANCES} files")
 
 
 def test_an_archive_that_is_none_is_told_and_nothing_is_kept(
@@ -210,3 +239,45 @@ def test_a_viewer_of_one_hospital_sees_its_orders_and_gives_none(
                 token,
             )
             assert answered == 403
+
+
+def test_a_batch_reports_on_its_orders_as_a_table_and_on_paper(here: Window) -> None:
+    here.go("/batches/new")
+    here.page.get_by_label("Name").fill("autumn")
+    here.page.get_by_label("Site").select_option("st-marys")
+    here.page.get_by_role("button", name="Begin").click()
+    here.page.get_by_role("link", name="New order of this batch").click()
+    here.page.get_by_text("Metadata").first.click()
+    here.page.get_by_label("Accession number").fill("B-1")
+    here.page.get_by_role("button", name="Give the order", exact=True).click()
+    expect(here.page.get_by_role("heading", name=re.compile("Upload for order"))).to_be_visible()
+    here.go("/orders")
+    here.page.get_by_role("link", name="autumn").click()
+    expect(here.page.get_by_role("main")).to_contain_text("B-1")
+    with here.page.expect_download() as table:
+        here.page.get_by_role("link", name="Report as CSV").click()
+    assert "B-1" in Path(table.value.path()).read_text(encoding="utf-8")
+    with here.page.expect_download() as paper:
+        here.page.get_by_role("link", name="Report as PDF").click()
+    assert Path(paper.value.path()).read_bytes().startswith(b"%PDF-")
+
+
+def test_a_failed_order_has_its_failure_report_in_the_same_place(
+    house: PortalHouse, here: Window, real_study: Path, tmp_path: Path
+) -> None:
+    unreadable = small_study(
+        real_study, tmp_path, instances=2, person=None, Rows=0, PixelData=b"", AccessionNumber="F-1"
+    )
+    house.bring(unreadable)
+    here.go("/orders?q=F-1")
+    here.page.locator("#order-list tbody th code").first.click()
+    expect(standing(here)).to_contain_text("failed", timeout=WORK)
+    failure = here.page.locator("#failure")
+    with here.page.expect_download() as text:
+        failure.get_by_role("link", name="as text").click()
+    told = Path(text.value.path()).read_text(encoding="utf-8")
+    assert "failed" in told.lower()
+    with here.page.expect_response(re.compile("/png$")) as picture:
+        failure.get_by_role("link", name="as a picture").click()
+    assert picture.value.status == 200
+    assert picture.value.headers["content-type"] == "image/png"

@@ -18,7 +18,8 @@ from channels.inbound.portal.page import Page, Visit
 from engine.channel import HandedOut, Role
 
 SHOWN = ("application/pdf", "image/png")
-_SANDBOX = "sandbox; default-src 'none'; frame-ancestors 'self'"
+# A browser shows a picture that is opened alone on a page of its own making, with styles of its own.
+_SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'self'"
 _SHIELDED = "files of results name their patient: reveal the identifiers on the page that this belongs to"
 
 
