@@ -37,7 +37,7 @@ class OrderState(StrEnum):
 class Submitter(Fact):
     """Who gave an order: it is theirs."""
 
-    kind: Literal["channel", "client", "person"]
+    kind: Literal["channel", "client", "user", "person"]
     name: str = Field(min_length=1, max_length=128)
 
     def __str__(self) -> str:

@@ -180,8 +180,8 @@ class OrdersAsked(Given):
     submitter: str | None = Field(
         None,
         max_length=140,
-        pattern=r"^(channel|client|user):[^\x00-\x1f\x7f]{1,128}$",
-        description="client:NAME, channel:NAME or user:NAME",
+        pattern=r"^(channel|client|user|person):[^\x00-\x1f\x7f]{1,128}$",
+        description="client:NAME, channel:NAME or person:NAME",
     )
     created_after: AwareDatetime | None = Field(None, description="at this time or later")
     created_before: AwareDatetime | None = None

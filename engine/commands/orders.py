@@ -249,7 +249,7 @@ def _in_short(one: StudyOrder) -> dict[str, Any]:
 
 def _submitter(text: str) -> Submitter:
     kind, colon, name = text.partition(":")
-    if not colon or kind not in ("channel", "client", "user") or not name:
+    if not colon or kind not in ("channel", "client", "user", "person") or not name:
         raise typer.BadParameter(
             "write it as channel:NAME, client:NAME or person:NAME", param_hint="--submitter"
         )

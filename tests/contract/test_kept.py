@@ -34,7 +34,7 @@ from tests.engine.conftest import HandClock
 
 HIS = Submitter(kind="client", name="his")
 RIS = Submitter(kind="client", name="ris")
-ANA = Submitter(kind="user", name="ana")
+ANA = Submitter(kind="person", name="ana")
 SITE = ("st-marys",)
 MONTH = 30 * 86400.0
 

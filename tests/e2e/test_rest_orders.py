@@ -129,7 +129,7 @@ def test_a_list_is_filtered_and_read_page_by_page(marys: Api) -> None:
         {"patient_id": "A-list"},  # another attribute has this value
         {"patient_id": "P-3", "created_before": mine[0]["created_at"]},
         {"patient_id": "P-3", "state": "delivered"},
-        {"patient_id": "P-3", "submitter": "user:marys-his"},
+        {"patient_id": "P-3", "submitter": "person:marys-his"},
     ):
         assert marys.http.get("/orders", params=asked).json() == {"orders": [], "next": None}, asked
 

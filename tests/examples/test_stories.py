@@ -65,8 +65,8 @@ class Town:
         if block["type"] == "hl7_oru":
             self.his = self.his or self.make["his"]()
             return {**kept, "host": "127.0.0.1", "port": self.his.port}
-        if block["type"] == "rest":  # its peer is a client
-            return {**kept, "retry": block["retry"]}
+        if block["type"] in ("rest", "sftp"):  # its peer is a client
+            return kept | {key: block[key] for key in ("retry",) if key in block}
         if block["type"] == "fhir_diagnostic_report":
             self.fhir = self.fhir or self.make["fhir"]()
             assert urlsplit(self.fhir.url).path == urlsplit(block["url"]).path
@@ -213,7 +213,9 @@ def test_the_candidate_runs_and_nobody_is_told(play: Play) -> None:
 
 
 def test_the_clinic_without_dimse_posts_and_is_told_by_fhir_and_by_event(play: Play) -> None:
-    _, town = play("stow-only-site", "", {"hbr-fhir": DONE, "hbr-events": DONE})
+    engine, town = play("stow-only-site", "", {"hbr-fhir": DONE, "hbr-events": DONE, "hbr-drop": DONE})
+    reports = sorted(path.suffix for path in engine.data.glob("sftp/drop/harbour/files/output/*/*"))
+    assert reports == [".csv", ".pdf"]
     assert town.fhir is not None
     assert town.hook is not None
     assert len(town.fhir.wait_for("DiagnosticReport")) == 1
