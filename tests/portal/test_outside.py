@@ -27,9 +27,10 @@ def engine(
 
 
 @pytest.fixture
-def provider(identity_provider: Provider) -> Provider:
-    identity_provider.person(sub="johndoe", preferred_username="jd")
-    return identity_provider
+def provider(_running_identity_provider: Provider) -> Provider:
+    """With the keys that the engine has seen: it does not ask for others at every sign-in."""
+    _running_identity_provider.person(sub="johndoe", preferred_username="jd")
+    return _running_identity_provider
 
 
 def there(visitor: Visitor, target: str = "") -> str:
