@@ -15,13 +15,13 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.stamp
-WORKERS := 3
+WORKERS := 4
 TABLES := $(wildcard routes.yaml examples/*/routes.yaml)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test check bench peers docs pictures venv clean
+.PHONY: help demo run test check lint types tables bench peers docs pictures venv clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -42,14 +42,21 @@ demo: $(STAMP)
 run: $(STAMP)
 	@$(BIN)/python -m examples.demo --serve $(ARGS)
 
-test: check peers
+test:
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint types tables peers
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-check: $(STAMP)
+check: lint types tables
+
+lint: $(STAMP)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/mypy -p engine -p channels -p wg -p examples
 	$(BIN)/lint-imports
+
+types: $(STAMP)
+	$(BIN)/mypy -p engine -p channels -p wg -p examples
+
+tables: $(STAMP)
 	@set -e; for table in $(TABLES); do \
 	  echo "pons check, pons test: $$table"; \
 	  $(BIN)/pons check "$$table"; $(BIN)/pons test "$$table"; \

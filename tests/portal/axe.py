@@ -15,8 +15,10 @@ from playwright.sync_api import Page
 
 SCRIPT = Path(__file__).parents[1] / "peers" / "node_modules" / "axe-core" / "axe.min.js"
 GRAVE = ("serious", "critical")
+RULES = '["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]'
+CONTRAST = '{type: "rule", values: ["color-contrast"]}'  # all that another colour scheme changes
 _RUN = """axe.run(document, {
-    runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"],
+    runOnly: %s,
     resultTypes: ["violations"],
 }).then(found => JSON.stringify({
     passes: found.passes.length,
@@ -33,12 +35,16 @@ def _script() -> str:
     return SCRIPT.read_text()
 
 
-def violations(page: Page) -> list[dict[str, Any]]:
-    """Each serious or critical violation: rule, impact, what it says, where."""
+def violations(page: Page, rules: str = RULES) -> list[dict[str, Any]]:
+    """Each serious or critical violation: rule, impact, what it says, where.
+
+    Args:
+        rules: what is looked for, as axe-core is told it.
+    """
     debugger = page.context.new_cdp_session(page)
     try:
         _evaluate(debugger, f"{_script()};0")
-        found = json.loads(_evaluate(debugger, _RUN))
+        found = json.loads(_evaluate(debugger, _RUN.replace("%s", rules)))
     finally:
         debugger.detach()
     assert found["passes"], "axe-core looked at nothing"

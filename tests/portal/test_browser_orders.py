@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 from playwright.sync_api import Locator, expect
+from pydicom import dcmread
 
 from tests.conftest import REAL_STUDY_INSTANCES, REAL_STUDY_ZIP
 from tests.e2e.rest_house import Api
@@ -100,12 +101,15 @@ def test_each_download_opens_and_is_what_the_engine_exports(house: PortalHouse, 
         "json": json.loads,
         "xml": ElementTree.fromstring,
         "csv": lambda content: list(csv.reader(io.StringIO(content.decode("utf-8")))),
+        "sr": lambda content: dcmread(io.BytesIO(content)).ContentSequence,
+        "fhir": lambda content: json.loads(content)["resourceType"],
     }
+    suffixes = {"sr": ".dcm", "fhir": ".json"}
     for kind, opened in opens.items():
         with here.page.expect_download() as download:
             here.page.locator(f"#download-{kind}").click()
         content = Path(download.value.path()).read_bytes()
-        assert download.value.suggested_filename.endswith(f".{kind}")
+        assert download.value.suggested_filename.endswith(suffixes.get(kind, f".{kind}"))
         assert opened(content), kind
         exported = api.http.get(f"/results/{result['result_id']}/{kind}")
         assert exported.status_code == 200

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.judges
 Standing = Callable[..., tuple[Result, History]]
 Case = tuple[str, Result, History]
 
-HUGE = 400  # findings
+HUGE = 200  # findings
 
 SCRIPTS = {
     # script: a name and a remark in it
